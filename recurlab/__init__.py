@@ -1,0 +1,1 @@
+"""recurlab: a laboratory for recurrent networks."""

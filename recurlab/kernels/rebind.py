@@ -1,0 +1,49 @@
+"""Bind functions into a template so that the disk cache of Numba still hits in a new process.
+
+A closure over other compiled functions never hits that cache. A copy of the template whose *globals* name them does,
+provided that its qualified name holds everything that was bound: two bindings under one name would silently run each
+other's machine code. The name therefore ends in a digest of every source the result depends on.
+"""
+
+import hashlib
+import types
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@cache
+def source_digest() -> str:
+    """Digest of the sources that any kernel may contain: maths, cells and kernels."""
+    files = [PACKAGE / "maths.py", *sorted(PACKAGE.glob("cells/*.py")), *sorted(PACKAGE.glob("kernels/*.py"))]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+def rebind(function, label: str, **names):
+    """A copy of `function` with some of its globals replaced, named after `label` and the digest of the sources."""
+    copy = types.FunctionType(
+        function.__code__,
+        {**function.__globals__, **names},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__qualname__ = f"{function.__qualname__}_{label}_{source_digest()}"
+    copy.__module__ = function.__module__
+    return copy
+
+
+def compile_tree(function, label: str, target: dict, compile_one):
+    """Compile a cell function for a target together with the helpers it calls.
+
+    `target` maps the names of `maths` to the target's versions; helpers from `recurlab.cells` are compiled alike.
+    """
+    bound = {}
+    for name in function.__code__.co_names:
+        helper = function.__globals__.get(name)
+        if name in target:
+            bound[name] = target[name]
+        elif isinstance(helper, types.FunctionType) and helper.__module__.startswith("recurlab.cells"):
+            bound[name] = compile_tree(helper, label, target, compile_one)
+    return compile_one(rebind(function, label, **bound))

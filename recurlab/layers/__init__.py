@@ -1,0 +1,1 @@
+"""Layers: forward and backward in pairs, NumPy arrays in and out."""

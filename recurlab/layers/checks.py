@@ -1,0 +1,40 @@
+"""Refuse wrong arrays before any work: every message names the argument, what came and what was expected."""
+
+import numpy as np
+
+
+def expect(condition: bool, name: str, came, expected) -> None:
+    """Raise the ValueError of the face unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{name}: expected {expected}, got {came}")
+
+
+def expect_array(name: str, array, shape: tuple, dtype: str, axes: str, finite: bool = True) -> None:
+    """Check type, dtype, shape (None matches any size) and, unless switched off, that no value is NaN or infinite."""
+    expect(isinstance(array, np.ndarray), name, type(array).__name__, f"a NumPy array {axes}")
+    expect(array.dtype == dtype, name, f"dtype {array.dtype}", f"dtype {dtype}, the layer's")
+    fits = array.ndim == len(shape) and all(w is None or w == n for w, n in zip(shape, array.shape, strict=False))
+    wanted = ", ".join("any" if size is None else str(size) for size in shape)
+    expect(fits, name, f"shape {array.shape}", f"shape {axes} = ({wanted})")
+    if finite:
+        bad = np.argwhere(~np.isfinite(array))
+        expect(not len(bad), name, f"{array[tuple(bad[0])]} at index {tuple(bad[0].tolist())}" if len(bad) else "", "finite values")
+
+
+def expect_names(name: str, came, wanted) -> None:
+    """Check that two sets of keys are equal."""
+    missing, extra = sorted(set(wanted) - set(came)), sorted(set(came) - set(wanted))
+    expect(not missing and not extra, name, f"missing {missing or 'none'}, unknown {extra or 'none'}", f"keys {sorted(wanted)}")
+
+
+def expect_size(name: str, value, low: int = 1) -> int:
+    """A whole number of at least `low`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    expect(whole and value >= low, name, repr(value), f"a whole number ≥ {low}")
+    return int(value)
+
+
+def expect_choice(name: str, value, choices) -> str:
+    """One of the given names."""
+    expect(value in choices, name, repr(value), f"one of {', '.join(map(str, choices))}")
+    return value
