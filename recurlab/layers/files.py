@@ -1,0 +1,78 @@
+"""Weights on disk: safetensors with PyTorch's parameter names; never pickle."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from recurlab.cells import CELLS
+from recurlab.files import write_bytes
+from recurlab.layers.checks import expect, expect_choice
+from recurlab.layers.recurrent import DTYPES, Recurrent, check_params, recurrent
+
+KEY = "recurlab"  # the metadata entry that holds the layer
+
+
+def save(path, layer: Recurrent, params: dict) -> None:
+    """Write a layer's parameters as safetensors, the layer itself in the metadata; the file appears whole or not at all."""
+    check_params(layer, params)
+    arrays = {name: np.ascontiguousarray(array) for name, array in params.items()}
+    write_bytes(path, to_bytes(arrays, metadata={KEY: json.dumps(layer._asdict(), sort_keys=True)}))
+
+
+def load(path, cell: str | None = None, prefix: str = "") -> tuple[Recurrent, dict[str, np.ndarray]]:
+    """Read safetensors -> (layer, params).
+
+    A file that recurlab saved names its cell. For any other file (a PyTorch state_dict saved as safetensors) give `cell`, and
+    `prefix` if the names carry one ("encoder.lstm."): sizes, layers and directions are read off the shapes.
+
+    Raises ValueError for a file that is missing, truncated, not safetensors, of wrong names or shapes, or not finite.
+    """
+    path = Path(path)
+    arrays, metadata = _read(path)
+    params = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    try:
+        layer = _layer(params, metadata, cell)
+        check_params(layer, params)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return layer, params
+
+
+def _read(path: Path) -> tuple[dict, dict]:
+    """All arrays and the metadata of a safetensors file."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with safe_open(path, "numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, TypeError) as error:
+        raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def _layer(params: dict, metadata: dict, cell: str | None) -> Recurrent:
+    """The layer the metadata names, else the one the shapes show."""
+    if KEY in metadata:
+        try:
+            layer = recurrent(**json.loads(metadata[KEY]))
+        except (TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"metadata {KEY!r}: {error}") from None
+        expect(cell in (None, layer.cell), "cell", repr(cell), f"{layer.cell!r}, as the file says")
+        return layer
+    expect(cell is not None, "cell", "None and no metadata in the file", f"one of {', '.join(CELLS)}")
+    expect_choice("cell", cell, CELLS)
+    return _layer_of_shapes(params, cell)
+
+
+def _layer_of_shapes(params: dict, cell: str) -> Recurrent:
+    """Sizes of a network from the shapes of its parameters (no replica axis)."""
+    expect("weight_ih_l0" in params and "weight_hh_l0" in params, "file", f"names {sorted(params)[:4]}…", "weight_ih_l0, weight_hh_l0, …")
+    W_ih, W_hh = params["weight_ih_l0"], params["weight_hh_l0"]
+    expect(W_ih.ndim == W_hh.ndim == 2, "weight_ih_l0, weight_hh_l0", f"shapes {W_ih.shape}, {W_hh.shape}", "matrices")
+    expect_choice("dtype", str(W_ih.dtype), DTYPES)
+    levels = {int(found[1]) for name in params if (found := re.fullmatch(r"weight_hh_l(\d+)(_reverse)?", name))}
+    bidirectional = "weight_hh_l0_reverse" in params
+    return recurrent(cell, W_ih.shape[1], W_hh.shape[1], max(levels) + 1, bidirectional, str(W_ih.dtype))

@@ -1,0 +1,90 @@
+"""How a gradient spreads over time: its norm at every lag in log scale, and every lag's share in dL/dW."""
+
+import numpy as np
+
+from recurlab.layers.recurrent import Recurrent, Tape, backward, backward_pass, gate_blocks, recurrent_operands
+from recurlab.measures.jacobian import expect_one_direction, pull_back
+
+
+def gradient_by_lag(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray, dstate=None) -> np.ndarray:
+    """log ‖dL/dstate‖ at every lag, ([R,] T+1, B): entry k is the state k steps before the end of its row.
+
+    The gradient is that of `backward` for dL/dy = dy ([R,] T, B, H) and dL/dfinal states = dstate. It is carried as a
+    unit vector and a logarithm, so lag 10,000 neither under- nor overflows; lags beyond a row's length are NaN.
+    """
+    expect_one_direction(layer)
+    dy = dy if tape.replicated else dy[None]
+    direction, scale = _start(layer, tape, dstate)
+    steps = dy.shape[1]
+    logs = np.empty((len(dy), steps + 1, dy.shape[2]))
+    for s in range(steps - 1, -1, -1):
+        direction, scale = _inject(direction, scale, dy[:, s])
+        logs[:, s + 1] = scale
+        direction, scale = _normalise(pull_back(layer, params, tape, s, direction[:, :, None])[:, :, 0], scale)
+    logs[:, 0] = scale
+    logs = _count_from_the_end(logs, tape.lengths)
+    return logs if tape.replicated else logs[0]
+
+
+def _start(layer, tape, dstate):
+    """The gradient at the end as unit vectors (R, B, S, L, H) and logs (R, B)."""
+    replicas, states, _, batch, hidden = tape.passes[0].states.shape
+    direction = np.zeros((replicas, batch, states, layer.num_layers, hidden), layer.dtype)
+    if dstate is not None:
+        full = [part if tape.replicated else part[None] for part in dstate]  # each (R, L, B, H)
+        direction[:] = np.stack(full, axis=1).transpose(0, 3, 1, 2, 4)
+    return _normalise(direction, np.zeros((replicas, batch)))
+
+
+def _normalise(vector: np.ndarray, scale: np.ndarray):
+    """Unit vectors and logs of the same gradients; a zero gradient has log -inf and stays zero."""
+    norm = np.sqrt(np.sum(vector.astype(np.float64) ** 2, axis=(-1, -2, -3)))
+    safe = np.where(norm > 0, norm, 1).astype(vector.dtype)
+    with np.errstate(divide="ignore"):
+        return vector / safe[..., None, None, None], scale + np.log(norm)
+
+
+def _inject(direction, scale, dy):
+    """Add dL/dy of one step, (R, B, H), to the h of the top layer."""
+    size = np.sqrt(np.sum(dy.astype(np.float64) ** 2, axis=-1))
+    with np.errstate(divide="ignore"):
+        top = np.maximum(scale, np.log(size))
+    safe = np.where(np.isfinite(top), top, 0)
+    total = direction * np.exp(scale - safe).astype(direction.dtype)[..., None, None, None]
+    total[:, :, 0, -1] += dy * np.exp(-safe)[..., None].astype(dy.dtype)
+    return _normalise(total, safe)
+
+
+def _count_from_the_end(logs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(R, T+1, B) by step -> by lag from each row's own end, NaN beyond its length."""
+    lag = np.arange(logs.shape[1])[:, None]
+    step = lengths - lag  # (T+1, B)
+    found = np.take_along_axis(logs, np.maximum(step, 0)[None], axis=1)
+    return np.where(step >= 0, found, np.nan)
+
+
+def lag_shares(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray) -> np.ndarray:
+    """⟨g_k, g⟩ / ‖g‖² for g = dL/dW_hh = Σ_k g_k of a one-layer network, ([R,] T): the shares of all lags sum to 1.
+
+    g_k is what the use of W_hh at k steps before the end of each row adds to the gradient.
+    """
+    expect_one_direction(layer)
+    run, dy_all = tape.passes[0], dy if tape.replicated else dy[None]
+    ends = [np.zeros_like(run.states[:, 0, 0]) for _ in layer.spec.states]
+    _, d_a, _ = backward_pass(layer, params, run, tape.lengths, dy_all, ends)
+    grads, _, _ = backward(layer, params, tape, dy, check=False)
+    g = gate_blocks(layer, grads["weight_hh_l0"])  # ([R,] G, H, H)
+    operands = recurrent_operands(layer, run)
+    d_gates = d_a[:, list(layer.spec.recurrent_columns)].reshape(operands.shape)
+    inner = np.einsum("rgpi,rgij,rgpj->rp", d_gates, g if g.ndim == 4 else g[None], operands, optimize=True)
+    shares = _sum_by_lag(inner.reshape(len(inner), -1, dy.shape[-2]), tape.lengths)
+    shares /= np.sum(shares, axis=-1, keepdims=True)
+    return shares if tape.replicated else shares[0]
+
+
+def _sum_by_lag(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(R, T, B) by step -> (R, T) summed over rows by lag from each row's own end."""
+    total = np.zeros(values.shape[:2])
+    for b, length in enumerate(lengths):
+        total[:, :length] += values[:, :length, b][:, ::-1]
+    return total

@@ -1,0 +1,39 @@
+"""Lyapunov exponents from the layer's own backward pass."""
+
+import numpy as np
+
+from recurlab.blas import on_one_thread
+from recurlab.layers.checks import expect
+from recurlab.layers.recurrent import Recurrent, forward
+from recurlab.measures.jacobian import expect_one_direction, pull_back, state_size
+from recurlab.random import Stream
+from recurlab.weights import matrix
+
+
+@on_one_thread
+def lyapunov(layer: Recurrent, params: dict, x, state=None, count=None, burn_in: int = 0, settle: int = 0) -> np.ndarray:
+    """The `count` largest Lyapunov exponents (default: all n = S·L·H) along the run of x, ([R,] B, count), per step.
+
+    Orthonormal cotangents are pulled back through the steps in reverse, with a QR after each: the transposed product has the
+    singular values of the product. The first `burn_in` steps of the run are left to the state, and the first `settle`
+    pull-backs to the directions; neither is counted.
+    """
+    expect_one_direction(layer)
+    size = state_size(layer)
+    count = size if count is None else count
+    expect(1 <= count <= size, "count", count, f"1 to {size}, the size of the state")
+    _, _, tape = forward(layer, params, x, state)
+    replicas, states, rows, batch, hidden = tape.passes[0].states.shape
+    counted = rows - 1 - burn_in - settle
+    expect(counted >= 1, "burn_in, settle", f"{burn_in}, {settle}", f"together less than the {rows - 1} steps of x")
+    frame = matrix("orthogonal", Stream(0, "lyapunov"), size)[:, :count].astype(layer.dtype)
+    Q, total = np.broadcast_to(frame, (replicas, batch, size, count)), np.zeros((replicas, batch, count))
+    for done, s in enumerate(range(rows - 2, burn_in - 1, -1)):
+        cotangents = np.ascontiguousarray(np.swapaxes(Q, -1, -2)).reshape(replicas, batch, count, states, layer.num_layers, hidden)
+        pulled = pull_back(layer, params, tape, s, cotangents).reshape(replicas, batch, count, size)
+        Q, R = np.linalg.qr(np.swapaxes(pulled, -1, -2))
+        if done >= settle:
+            with np.errstate(divide="ignore"):
+                total += np.log(np.abs(np.diagonal(R, axis1=-2, axis2=-1)))
+    exponents = -np.sort(-total / counted, axis=-1)
+    return exponents if tape.replicated else exponents[0]

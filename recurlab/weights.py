@@ -1,0 +1,173 @@
+"""Initialisers: what a weight matrix is before training.
+
+Every initialiser makes one (rows, columns) float64 matrix from an addressed stream; the layer's dtype is a rounding of
+it, so that float32 and float64 networks of one seed are the same network. `gain` multiplies the whole matrix.
+"""
+
+import numpy as np
+
+from recurlab.blas import on_one_thread
+from recurlab.layers.checks import expect, expect_choice
+from recurlab.layers.recurrent import Recurrent, parameter_shapes
+from recurlab.random import Stream, normal, uniform
+
+
+def gaussian(stream: Stream, rows: int, columns: int) -> np.ndarray:
+    """W_ij ~ N(0, 1 / columns): by the circular law the eigenvalues fill the unit disc (Ginibre 1965)."""
+    return normal(stream, (rows, columns)) / np.sqrt(columns)
+
+
+def pytorch_uniform(stream: Stream, rows: int, columns: int) -> np.ndarray:
+    """W_ij ~ U(-1/√rows, 1/√rows), PyTorch's default for recurrent layers; spectral radius about 1/√3 when square."""
+    return (2 * uniform(stream, (rows, columns)) - 1) / np.sqrt(rows)
+
+
+def glorot(stream: Stream, rows: int, columns: int) -> np.ndarray:
+    """W_ij ~ U(-b, b), b = √(6 / (rows + columns)) (Glorot & Bengio 2010, eq. 16)."""
+    return (2 * uniform(stream, (rows, columns)) - 1) * np.sqrt(6 / (rows + columns))
+
+
+def orthogonal(stream: Stream, rows: int, columns: int) -> np.ndarray:
+    """Haar-distributed orthonormal rows or columns: QR of a Gaussian with the signs of R's diagonal fixed (Mezzadri 2007)."""
+    long, short = max(rows, columns), min(rows, columns)
+    q, r = np.linalg.qr(normal(stream, (long, short)))
+    q = q * np.sign(np.diagonal(r))
+    return q if rows >= columns else q.T
+
+
+def identity(stream: Stream, rows: int, columns: int) -> np.ndarray:
+    """The identity (Le, Jaitly & Hinton 2015); a gain makes it the scaled identity of that paper."""
+    return np.eye(rows, columns)
+
+
+def complex_gaussian(stream: Stream, rows: int, columns: int) -> np.ndarray:
+    """The real form of a complex Ginibre matrix of half the size with E|Z_ij|² = 2 / columns (its radius is exact: Kostlan)."""
+    return _real_form(_complex_normal(stream, rows, columns) / np.sqrt(columns))
+
+
+def unitary(stream: Stream, rows: int, columns: int) -> np.ndarray:
+    """The real form of a Haar unitary matrix of half the size: eigenvalues on the unit circle, in conjugate pairs."""
+    expect(rows == columns, "unitary", f"a {rows} × {columns} block", "a square one")
+    q, r = np.linalg.qr(_complex_normal(stream, rows, columns))
+    diagonal = np.diagonal(r)
+    return _real_form(q * (diagonal / np.abs(diagonal)))
+
+
+def spectral_radius(stream: Stream, rows: int, columns: int) -> np.ndarray:
+    """A Gaussian matrix divided by its own spectral radius, so that the gain is the radius exactly."""
+    expect(rows == columns, "spectral_radius", f"a {rows} × {columns} block", "a square one")
+    matrix = gaussian(stream, rows, columns)
+    return matrix / np.abs(np.linalg.eigvals(matrix)).max()
+
+
+def _complex_normal(stream, rows, columns) -> np.ndarray:
+    """Complex normal entries with independent standard parts, (rows / 2, columns / 2)."""
+    expect(rows % 2 == 0 and columns % 2 == 0, "hidden_size", f"a {rows} × {columns} block", "even sizes for a complex matrix")
+    parts = normal(stream, (2, rows // 2, columns // 2))
+    return parts[0] + 1j * parts[1]
+
+
+def _real_form(matrix: np.ndarray) -> np.ndarray:
+    """Z = A + iB as [[A, -B], [B, A]]: products agree, eigenvalues are those of Z and their conjugates."""
+    return np.block([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])
+
+
+INITS = {
+    "gaussian": gaussian,
+    "uniform": pytorch_uniform,
+    "glorot": glorot,
+    "orthogonal": orthogonal,
+    "identity": identity,
+    "unitary": unitary,
+    "complex_gaussian": complex_gaussian,
+    "spectral_radius": spectral_radius,
+}
+BIASES = ("zeros", "uniform")
+
+
+@on_one_thread
+def matrix(name: str, stream: Stream, rows: int, columns: int | None = None, gain: float = 1.0) -> np.ndarray:
+    """One matrix of an initialiser, (rows, columns), square unless `columns` is given."""
+    expect_choice("init", name, INITS)
+    return gain * INITS[name](stream, rows, columns or rows)
+
+
+def init(
+    layer: Recurrent,
+    seed=0,
+    recurrent: str = "uniform",
+    input: str = "uniform",
+    gain=1.0,
+    input_gain=1.0,
+    bias: str = "zeros",
+    forget_bias=None,
+    chrono=None,
+) -> dict[str, np.ndarray]:
+    """Parameters of a layer: `recurrent` and `input` name the initialiser of each gate's block (see INITS).
+
+    `bias="uniform"` is PyTorch's U(-1/√H, 1/√H) for both biases. `forget_bias` sets b_ih of the gate that keeps the
+    state (f of the LSTM, z of the GRU). `chrono` = T_max draws that bias as ln u, u ~ U[1, T_max - 1], and gives the LSTM's
+    input gate the opposite (Tallec & Ollivier 2018, eq. 16). A sequence for seed, gain, input_gain, forget_bias or
+    chrono gives a leading replica axis; a replica equals the network made from its own values alone.
+
+    Raises ValueError for an unknown name, a gate bias on a cell without that gate, or T_max below 3.
+    """
+    expect_choice("recurrent", recurrent, INITS)
+    expect_choice("input", input, INITS)
+    expect_choice("bias", bias, BIASES)
+    _check_gate_bias(layer, forget_bias, chrono)
+    settings = [seed, gain, input_gain, forget_bias, chrono]
+    size = np.broadcast_shapes(*(np.shape(value) for value in settings))
+    expect(len(size) <= 1, "seed, gain, input_gain, forget_bias, chrono", f"shape {size}", "numbers or equally long sequences")
+    values = [np.broadcast_to(np.asarray(value, object), size).ravel() for value in settings]
+    networks = [_network(layer, recurrent, input, bias, *one) for one in zip(*values, strict=True)]
+    if not size:
+        return networks[0]
+    return {name: np.stack([network[name] for network in networks]) for name in networks[0]}
+
+
+def _check_gate_bias(layer, forget_bias, chrono) -> None:
+    """Only one of the two, and only for a cell with a gate that keeps the state."""
+    expect(forget_bias is None or chrono is None, "forget_bias, chrono", "both", "one of them")
+    expect((forget_bias is None and chrono is None) or layer.spec.keeps, "forget_bias, chrono", f"cell {layer.cell}", "a cell with a gate that keeps the state")
+    expect(chrono is None or np.min(chrono) >= 3, "chrono", chrono, "T_max ≥ 3")
+
+
+def _network(layer, recurrent, input, bias, seed, gain, input_gain, forget_bias, chrono) -> dict[str, np.ndarray]:
+    """The parameters of one replica, without a replica axis."""
+    params = {}
+    for name, shape in parameter_shapes(layer).items():
+        if name.startswith("weight_hh"):
+            value = _blocks(recurrent, seed, name, shape, layer.hidden_size, gain)
+        elif name.startswith("weight_ih"):
+            value = _blocks(input, seed, name, shape, layer.hidden_size, input_gain)
+        elif name.startswith("bias") and bias == "zeros":
+            value = np.zeros(shape)
+        else:  # biases and peepholes, as PyTorch draws its vectors
+            value = (2 * uniform(Stream(seed, f"init {name}"), shape) - 1) / np.sqrt(layer.hidden_size)
+        params[name] = value
+    _set_gate_bias(layer, params, seed, forget_bias, chrono)
+    return {name: value.astype(layer.dtype) for name, value in params.items()}
+
+
+def _blocks(init_name, seed, name, shape, hidden, gain) -> np.ndarray:
+    """A (G·H, n) matrix with one drawn block for each gate."""
+    gates = range(shape[0] // hidden)
+    blocks = [matrix(init_name, Stream(seed, f"init {name}", step=g), hidden, shape[1], gain) for g in gates]
+    return np.concatenate(blocks)
+
+
+def _set_gate_bias(layer, params, seed, forget_bias, chrono) -> None:
+    """Put the forget bias or the chrono biases into b_ih and clear b_hh of the gates concerned."""
+    if forget_bias is None and chrono is None:
+        return
+    cell, hidden = layer.spec, layer.hidden_size
+    for _, _, suffix in layer.passes:
+        bias = forget_bias
+        if chrono is not None:
+            bias = np.log(1 + (chrono - 2) * uniform(Stream(seed, f"init chrono{suffix}"), (hidden,)))
+        gates = {cell.keeps: 1.0} | ({cell.writes: -1.0} if chrono is not None and cell.writes else {})
+        for gate, sign in gates.items():
+            rows = slice(cell.gates.index(gate) * hidden, (cell.gates.index(gate) + 1) * hidden)
+            params[f"bias_ih{suffix}"][rows] = sign * bias
+            params[f"bias_hh{suffix}"][rows] = 0
