@@ -37,6 +37,7 @@ class Cell(NamedTuple):
     second_product: str | None = None
     operand: Callable | None = None
     operand_backward: Callable | None = None
+    content: str = "h"  # the gate that proposes new content
     keeps: str | None = None  # the gate that holds the old state when open: forget_bias and chrono set its bias
     writes: str | None = None  # the gate that lets new content in: chrono sets its bias to the opposite sign
 

@@ -56,6 +56,7 @@ GRU = Cell(
     update=update,
     backward=backward,
     separate=("n",),
+    content="n",
     keeps="z",
 )
 

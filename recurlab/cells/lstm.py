@@ -57,6 +57,7 @@ LSTM = Cell(
     gates_of=gates,
     update=update,
     backward=backward,
+    content="g",
     keeps="f",
     writes="i",
 )

@@ -14,7 +14,6 @@ One replica and one batch row at a time, each in a fixed order of sums: the bits
 neighbours. The templates know no cell; `kernels_of` binds the pointwise functions of one into them.
 """
 
-import math
 from functools import cache
 from typing import NamedTuple
 
@@ -33,12 +32,12 @@ OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 @njit(**OPTIONS)
 def _tanh(x):
-    return math.tanh(x)
+    return np.tanh(x)
 
 
 @njit(**OPTIONS)
 def _sigmoid(x):
-    e = math.exp(-abs(x))
+    e = np.exp(-abs(x))
     return (ONE if x >= ZERO else e) / (ONE + e)
 
 

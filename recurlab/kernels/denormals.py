@@ -13,6 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 FLUSH_AND_TREAT_AS_ZERO = 0x8040  # bits 15 (FTZ) and 6 (DAZ) of the MXCSR register
+SUPPORTED = platform.machine() in ("x86_64", "AMD64")
 _WORD, _BYTES = ir.IntType(32), ir.IntType(8).as_pointer()
 
 
@@ -59,7 +60,7 @@ def denormals_flushed(on: bool):
     if not on:
         yield
         return
-    if platform.machine() not in ("x86_64", "AMD64"):
+    if not SUPPORTED:
         raise ValueError(f"flush_denormals: only x86-64 is supported, this machine is {platform.machine()}")
     before = read_state()
     write_state(before | FLUSH_AND_TREAT_AS_ZERO)

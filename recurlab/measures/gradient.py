@@ -88,3 +88,16 @@ def _sum_by_lag(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     for b, length in enumerate(lengths):
         total[:, :length] += values[:, :length, b][:, ::-1]
     return total
+
+
+def plain_gradient_by_lag(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray) -> np.ndarray:
+    """Largest |entry| of dL/dstate at every lag as the layer's own precision has it, ([R,] T+1, B), one layer only.
+
+    No rescaling: 0 is an underflow, inf or NaN an overflow. This is what plain back-propagation works with.
+    """
+    expect_one_direction(layer)
+    run, dy_all = tape.passes[0], dy if tape.replicated else dy[None]
+    ends = [np.zeros_like(run.states[:, 0, 0]) for _ in layer.spec.states]
+    d_states, _, _ = backward_pass(layer, params, run, tape.lengths, dy_all, ends)
+    largest = _count_from_the_end(np.abs(d_states).max(axis=(1, 4)), tape.lengths)
+    return largest if tape.replicated else largest[0]

@@ -1,0 +1,23 @@
+"""Studies: one function a question. A new study is one file and one line in STUDIES.
+
+A study module pulls in kernels, so the table holds where each study stands and `load_study` imports it when it is run:
+expanding an experiment into jobs needs the names only.
+"""
+
+from importlib import import_module
+
+from recurlab.studies.study import Study
+
+STUDIES: dict[str, str] = {  # name -> module:attribute
+    "eigenvalue_spectra": "recurlab.studies.eigenvalue_spectra:EIGENVALUE_SPECTRA",
+    "gradient_decay": "recurlab.studies.gradient_decay:GRADIENT_DECAY",
+    "unrolling": "recurlab.studies.unrolling:UNROLLING",
+    "error_surface": "recurlab.studies.error_surface:ERROR_SURFACE",
+    "sequential_digits": "recurlab.studies.sequential_digits:SEQUENTIAL_DIGITS",
+}
+
+
+def load_study(name: str) -> Study:
+    """The study of that name; KeyError if STUDIES has none."""
+    module, attribute = STUDIES[name].split(":")
+    return getattr(import_module(module), attribute)

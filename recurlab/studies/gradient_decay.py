@@ -1,0 +1,107 @@
+"""How does the gradient decay with the lag, and which spectral radius keeps it?
+
+The loss is a random direction of the last state, the inputs are white, the network is fresh from its initialiser. The
+norm of dL/dstate is followed back in log scale beside the closed forms: ρ^k of the linear network, χ^(k/2) of the mean
+field, σ(b_f)^k of a forget gate that stands open at its bias.
+"""
+
+import numpy as np
+
+from recurlab.layers.recurrent import Recurrent, Tape, forward, gate_blocks, recurrent
+from recurlab.measures import theory
+from recurlab.measures.gradient import gradient_by_lag, plain_gradient_by_lag
+from recurlab.measures.spectrum import spectral_norm, spectral_radius
+from recurlab.random import Stream, normal
+from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, POSITIVE, REAL, SIZE, list_of, optional
+from recurlab.studies.study import Study
+from recurlab.weights import init
+
+# √(N · variance of an entry) of each random initialiser at gain 1: what the mean field calls the gain.
+MEAN_FIELD_GAIN = {"uniform": 3**-0.5} | dict.fromkeys(("gaussian", "glorot", "orthogonal", "unitary", "complex_gaussian"), 1.0)
+
+
+def gradient_decay(
+    *,
+    seeds,
+    gain: POSITIVE,
+    cell: CELL,
+    init_name: INIT,
+    forget_bias: optional(REAL),
+    hidden_size: SIZE,
+    input_size: SIZE,
+    input_gain: POSITIVE,
+    batch_size: SIZE,
+    length: SIZE,
+    lags: list_of(COUNT),
+    dtype: DTYPE,
+):
+    """One row for each replica and lag; norms are means of log10 over the batch."""
+    layer = recurrent(cell, input_size, hidden_size, dtype=dtype)
+    params = init(
+        layer, seeds, recurrent=init_name, input="gaussian", gain=gain, input_gain=input_gain, forget_bias=forget_bias
+    )
+    tape, dy = _run(layer, params, seeds, length, batch_size)
+    lags = np.array([lag for lag in lags if lag <= length])
+    logs = gradient_by_lag(layer, params, tape, dy)[:, lags] / np.log(10)  # (R, lags, B)
+    plain = plain_gradient_by_lag(layer, params, tape, dy)[:, lags]
+    measured = {
+        "log10_gradient_norm": logs.mean(axis=2),
+        "underflow": (plain == 0).mean(axis=2),
+        "overflow": (~np.isfinite(plain)).mean(axis=2),
+    }
+    theories = _theories(layer, params, init_name, gain, input_gain, forget_bias, lags)
+    columns = {name: np.broadcast_to(value, logs.shape[:2]).ravel() for name, value in (measured | theories).items()}
+    return {"replica": np.repeat(np.arange(len(seeds)), len(lags)), "lag": np.tile(lags, len(seeds))} | columns
+
+
+def _run(layer: Recurrent, params: dict, seeds, length: int, batch: int) -> tuple[Tape, np.ndarray]:
+    """Forward on white inputs of each seed's own, and a unit gradient at the last step."""
+
+    def drawn(purpose, *shape):
+        return np.stack([normal(Stream(int(seed), purpose), shape) for seed in seeds]).astype(layer.dtype)
+
+    _, _, tape = forward(layer, params, drawn("inputs", length, batch, layer.input_size), check=False)
+    dy = np.zeros((len(seeds), length, batch, layer.hidden_size), layer.dtype)
+    direction = drawn("loss direction", batch, layer.hidden_size)
+    dy[:, -1] = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
+    return tape, dy
+
+
+def _theories(layer, params, init_name, gain, input_gain, forget_bias, lags) -> dict[str, np.ndarray]:
+    """log10 of the closed forms at each lag, (R, lags); NaN where a form does not speak of the cell."""
+    plain = layer.cell.startswith("rnn_")
+    content = gate_blocks(layer, params["weight_hh_l0"])[:, layer.spec.gates.index(layer.spec.content)]
+    radius = spectral_radius(content)[:, None]
+    nothing = np.full((len(gain), len(lags)), np.nan)
+    chi = nothing
+    if plain and init_name in MEAN_FIELD_GAIN:
+        scale = MEAN_FIELD_GAIN[init_name]
+        fields = {g: theory.mean_field(layer.cell[4:], g * scale, input_gain**2) for g in np.unique(gain)}
+        chi = np.array([fields[g].exponent for g in gain])[:, None] * lags / np.log(10)
+    with np.errstate(divide="ignore"):
+        rho = np.log10(radius) * lags
+    kept = nothing if not layer.spec.keeps else np.broadcast_to(theory.forget_decay(forget_bias or 0.0, lags), nothing.shape)
+    return {
+        "spectral_radius": radius,
+        "spectral_norm": spectral_norm(content)[:, None],
+        "radius_decay": rho if plain else nothing,
+        "chi_decay": chi,
+        "forget_decay": kept,
+    }
+
+
+GRADIENT_DECAY = Study(
+    function=gradient_decay,
+    replicas=("gain",),
+    columns={
+        "lag": "steps; distance from the loss at the last step",
+        "log10_gradient_norm": "log10; norm of dL/dstate at the lag, mean over the batch, unit norm at lag 0",
+        "underflow": "share; batch rows whose plain gradient is exactly zero at the lag",
+        "overflow": "share; batch rows whose plain gradient is infinite or NaN at the lag",
+        "spectral_radius": "1; largest |eigenvalue| of the recurrent weights that propose new content",
+        "spectral_norm": "1; largest singular value of the same weights",
+        "radius_decay": "log10; ρ^k, the spectral radius to the power of the lag (plain networks)",
+        "chi_decay": "log10; χ^(k/2) of the mean field with the drive of the inputs (plain networks, random weights)",
+        "forget_decay": "log10; σ(b)^k of the gate that keeps the state at its bias (gated cells)",
+    },
+)

@@ -1,0 +1,76 @@
+"""The kinds of values a study's parameter can take; an experiment is checked against them before its first job."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+
+class Kind(NamedTuple):
+    """What a parameter accepts: the text for the error message, the test, and the form in which the study gets it."""
+
+    wanted: str
+    accepts: Callable[[Any], bool]
+    convert: Callable[[Any], Any] = lambda value: value
+    names: Callable[[], Iterable[str]] = tuple  # the allowed names, for "did you mean"
+
+
+def _whole(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _finite(value) -> bool:
+    return (_whole(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def _cells() -> dict:
+    from recurlab.cells import CELLS
+
+    return CELLS
+
+
+def _inits() -> dict:
+    from recurlab.weights import INITS
+
+    return INITS
+
+
+def _name_of(wanted: str, names: Callable[[], Iterable[str]]) -> Kind:
+    return Kind(wanted, lambda value: isinstance(value, str) and value in names(), names=names)
+
+
+SIZE = Kind("a whole number >= 1", lambda value: _whole(value) and value >= 1)
+COUNT = Kind("a whole number >= 0", lambda value: _whole(value) and value >= 0)
+REAL = Kind("a finite number", _finite, float)
+POSITIVE = Kind("a finite number > 0", lambda value: _finite(value) and value > 0, float)
+SHARE = Kind("a number in [0, 1]", lambda value: _finite(value) and 0 <= value <= 1, float)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+CELL = _name_of("a cell of `recurlab list cells`", _cells)
+INIT = _name_of("an initialisation of `recurlab list inits`", _inits)
+DTYPE = _name_of("float32 or float64", lambda: ("float32", "float64"))
+
+
+def one_of(*values) -> Kind:
+    """One of the given plain values."""
+    texts = tuple(str(value) for value in values)
+    same = tuple((type(value), value) for value in values)  # 1, 1.0 and True are equal in Python, but not one value here
+    return Kind(f"one of {', '.join(texts)}", lambda value: (type(value), value) in same, names=lambda: texts)
+
+
+def optional(kind: Kind) -> Kind:
+    """The kind, or null (None)."""
+    return Kind(
+        f"{kind.wanted}, or null",
+        lambda value: value is None or kind.accepts(value),
+        lambda value: None if value is None else kind.convert(value),
+        kind.names,
+    )
+
+
+def list_of(kind: Kind) -> Kind:
+    """A list of at least one value of the kind; the study gets a tuple."""
+    return Kind(
+        f"a list, each entry {kind.wanted}",
+        lambda value: isinstance(value, list) and len(value) > 0 and all(map(kind.accepts, value)),
+        lambda value: tuple(map(kind.convert, value)),
+        kind.names,
+    )

@@ -1,0 +1,64 @@
+"""Is back-propagation through time plain back-propagation in the unrolled network?
+
+The unrolled network has T layers of its own weights. Started from equal weights, its forward pass is that of the tied
+network, and the gradients of its layers must sum to the tied gradient.
+"""
+
+import numpy as np
+
+from recurlab.layers.recurrent import backward, forward, recurrent
+from recurlab.random import Stream, normal
+from recurlab.studies.kinds import CELL, INIT, SIZE
+from recurlab.studies.study import Study
+from recurlab.weights import init
+
+
+def unrolling(*, seeds, cell: CELL, init_name: INIT, hidden_size: SIZE, input_size: SIZE, batch_size: SIZE, length: SIZE):
+    """Compare the tied gradient with the summed gradients of the untied layers, in float64."""
+    layer = recurrent(cell, input_size, hidden_size, dtype="float64")
+    worst = [_relative_difference(layer, init_name, int(seed), length, batch_size) for seed in seeds]
+    tied = sum(array.size for array in init(layer).values())
+    return {
+        "replica": np.arange(len(seeds)),
+        "relative_difference": np.array(worst),
+        "tied_parameters": np.full(len(seeds), tied),
+        "untied_parameters": np.full(len(seeds), tied * length),
+    }
+
+
+def _relative_difference(layer, init_name, seed, length, batch) -> float:
+    """max over all gradients of max|tied - Σ untied| / max|tied|."""
+    params = init(layer, seed, recurrent=init_name, bias="uniform")
+    x = normal(Stream(seed, "inputs"), (length, batch, layer.input_size))
+    dy = normal(Stream(seed, "output gradients"), (length, batch, layer.hidden_size))
+    _, _, tape = forward(layer, params, x)
+    tied, tied_dx, _ = backward(layer, params, tape, dy)
+    untied, untied_dx = _unrolled_gradients(layer, params, x, dy)
+    pairs = [(tied[name], untied[name]) for name in tied] + [(tied_dx, untied_dx)]
+    return max(np.abs(a - b).max() / np.abs(a).max() for a, b in pairs)
+
+
+def _unrolled_gradients(layer, params, x, dy):
+    """Back-propagation in the unrolled network: one layer for each step, each with its own copy of the parameters."""
+    layers = [{name: array.copy() for name, array in params.items()} for _ in x]
+    state, tapes = None, []
+    for own, x_t in zip(layers, x, strict=True):
+        _, state, tape = forward(layer, own, x_t[None], state)
+        tapes.append(tape)
+    total, d_state, dx = {name: 0.0 for name in params}, None, []
+    for own, tape, dy_t in zip(layers[::-1], tapes[::-1], dy[::-1], strict=True):
+        grads, dx_t, d_state = backward(layer, own, tape, dy_t[None], d_state)
+        total = {name: total[name] + grads[name] for name in params}
+        dx.append(dx_t[0])
+    return total, np.stack(dx[::-1])
+
+
+UNROLLING = Study(
+    function=unrolling,
+    replicas=(),
+    columns={
+        "relative_difference": "1; largest difference between tied and summed untied gradients, relative to the largest entry",
+        "tied_parameters": "numbers; parameters of the recurrent network",
+        "untied_parameters": "numbers; parameters of the unrolled network without weight sharing",
+    },
+)
