@@ -50,6 +50,7 @@ def gradient_decay(
         "overflow": (~np.isfinite(plain)).mean(axis=2),
     }
     theories = _theories(layer, params, init_name, gain, input_gain, forget_bias, lags)
+    measured["above_norm_bound"] = np.fmax(measured["log10_gradient_norm"] - theories["norm_bound"], 0)
     columns = {name: np.broadcast_to(value, logs.shape[:2]).ravel() for name, value in (measured | theories).items()}
     return {"replica": np.repeat(np.arange(len(seeds)), len(lags)), "lag": np.tile(lags, len(seeds))} | columns
 
@@ -81,9 +82,12 @@ def _theories(layer, params, init_name, gain, input_gain, forget_bias, lags) -> 
     with np.errstate(divide="ignore"):
         rho = np.log10(radius) * lags
     kept = nothing if not layer.spec.keeps else np.broadcast_to(theory.forget_decay(forget_bias or 0.0, lags), nothing.shape)
+    norm = spectral_norm(content)[:, None]
+    bound = np.log10(norm / 4 if layer.cell == "rnn_sigmoid" else norm) * lags  # max φ' is 1/4 for σ, else 1
     return {
         "spectral_radius": radius,
-        "spectral_norm": spectral_norm(content)[:, None],
+        "spectral_norm": norm,
+        "norm_bound": bound if plain else nothing,
         "radius_decay": rho if plain else nothing,
         "chi_decay": chi,
         "forget_decay": kept,
@@ -101,6 +105,8 @@ GRADIENT_DECAY = Study(
         "spectral_radius": "1; largest |eigenvalue| of the recurrent weights that propose new content",
         "spectral_norm": "1; largest singular value of the same weights",
         "radius_decay": "log10; ρ^k, the spectral radius to the power of the lag (plain networks)",
+        "norm_bound": "log10; (γ σ_max)^k, γ the largest slope of the activation: no gradient is larger (plain networks)",
+        "above_norm_bound": "log10; by how much the norm exceeds that bound, 0 where it does not",
         "chi_decay": "log10; χ^(k/2) of the mean field with the drive of the inputs (plain networks, random weights)",
         "forget_decay": "log10; σ(b)^k of the gate that keeps the state at its bias (gated cells)",
     },

@@ -8,21 +8,32 @@ import numpy as np
 
 from recurlab.layers.recurrent import backward, forward, recurrent
 from recurlab.random import Stream, normal
-from recurlab.studies.kinds import CELL, INIT, SIZE
+from recurlab.studies.kinds import CELL, INIT, SIZE, list_of
 from recurlab.studies.study import Study
 from recurlab.weights import init
 
 
-def unrolling(*, seeds, cell: CELL, init_name: INIT, hidden_size: SIZE, input_size: SIZE, batch_size: SIZE, length: SIZE):
-    """Compare the tied gradient with the summed gradients of the untied layers, in float64."""
+def unrolling(
+    *,
+    seeds,
+    cell: CELL,
+    init_name: INIT,
+    hidden_size: SIZE,
+    input_size: SIZE,
+    batch_size: SIZE,
+    lengths: list_of(SIZE),
+):
+    """Compare the tied gradient with the summed gradients of the untied layers, in float64, for each length."""
     layer = recurrent(cell, input_size, hidden_size, dtype="float64")
-    worst = [_relative_difference(layer, init_name, int(seed), length, batch_size) for seed in seeds]
     tied = sum(array.size for array in init(layer).values())
+    worst = [_relative_difference(layer, init_name, int(seed), length, batch_size) for seed in seeds for length in lengths]
+    length = np.tile(lengths, len(seeds))
     return {
-        "replica": np.arange(len(seeds)),
+        "replica": np.repeat(np.arange(len(seeds)), len(lengths)),
+        "length": length,
         "relative_difference": np.array(worst),
-        "tied_parameters": np.full(len(seeds), tied),
-        "untied_parameters": np.full(len(seeds), tied * length),
+        "tied_parameters": np.full(len(length), tied),
+        "untied_parameters": tied * length,
     }
 
 
@@ -57,6 +68,7 @@ UNROLLING = Study(
     function=unrolling,
     replicas=(),
     columns={
+        "length": "steps; T, the number of layers of the unrolled network",
         "relative_difference": "1; largest difference between tied and summed untied gradients, relative to the largest entry",
         "tied_parameters": "numbers; parameters of the recurrent network",
         "untied_parameters": "numbers; parameters of the unrolled network without weight sharing",
