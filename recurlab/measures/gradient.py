@@ -45,13 +45,14 @@ def _normalise(vector: np.ndarray, scale: np.ndarray):
 
 
 def _inject(direction, scale, dy):
-    """Add dL/dy of one step, (R, B, H), to the h of the top layer."""
-    size = np.sqrt(np.sum(dy.astype(np.float64) ** 2, axis=-1))
-    with np.errstate(divide="ignore"):
-        top = np.maximum(scale, np.log(size))
+    """Add dL/dy of one step, (R, B, H), to the h of the top layer; both parts come as unit vectors and logs."""
+    own = np.zeros_like(direction)
+    own[:, :, 0, -1] = dy
+    own, own_scale = _normalise(own, np.zeros_like(scale))
+    top = np.maximum(scale, own_scale)
     safe = np.where(np.isfinite(top), top, 0)
-    total = direction * np.exp(scale - safe).astype(direction.dtype)[..., None, None, None]
-    total[:, :, 0, -1] += dy * np.exp(-safe)[..., None].astype(dy.dtype)
+    parts = [(direction, scale), (own, own_scale)]
+    total = sum(unit * np.exp(log - safe).astype(unit.dtype)[..., None, None, None] for unit, log in parts)
     return _normalise(total, safe)
 
 

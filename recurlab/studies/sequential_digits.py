@@ -33,11 +33,11 @@ def sequential_digits(
     params |= output_layer(layer, data.classes, seeds)
     rule = Adam(learning_rate)
     run = train_classifier(layer, params, data.x, data.targets, rule, clip, batch_size, epochs)
-    rows = [_row(layer, epoch, data) for epoch in run]
+    rows = [_row(layer, epoch, data, epochs) for epoch in run]
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
-def _row(layer: Recurrent, epoch: Epoch, data) -> dict[str, np.ndarray]:
+def _row(layer: Recurrent, epoch: Epoch, data, epochs: int) -> dict[str, np.ndarray]:
     """The measurements of all replicas after one epoch."""
     own = {name: array for name, array in epoch.params.items() if name not in OUTPUT}
     content = gate_blocks(layer, own["weight_hh_l0"])[:, layer.spec.gates.index(layer.spec.content)]
@@ -46,6 +46,7 @@ def _row(layer: Recurrent, epoch: Epoch, data) -> dict[str, np.ndarray]:
     return {
         "replica": np.arange(replicas),
         "epoch": np.full(replicas, epoch.number),
+        "last": np.full(replicas, int(epoch.number == epochs)),
         "train_loss": epoch.train_loss,
         "gradient_norm": epoch.gradient_norm,
         "test_loss": test_loss,
@@ -59,6 +60,7 @@ SEQUENTIAL_DIGITS = Study(
     replicas=(),
     columns={
         "epoch": "epochs; passes over the 1,437 training images, 0 before training",
+        "last": "flag; 1 for the last epoch of the run",
         "train_loss": "nats; mean cross-entropy over the updates of the epoch",
         "gradient_norm": "1; norm of the whole gradient before clipping, mean over the updates of the epoch",
         "test_loss": "nats; mean cross-entropy on the 360 test images",
