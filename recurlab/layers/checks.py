@@ -36,5 +36,5 @@ def expect_size(name: str, value, low: int = 1) -> int:
 
 def expect_choice(name: str, value, choices) -> str:
     """One of the given names."""
-    expect(value in choices, name, repr(value), f"one of {', '.join(map(str, choices))}")
+    expect(isinstance(value, str) and value in choices, name, repr(value), f"one of {', '.join(map(str, choices))}")
     return value

@@ -59,6 +59,7 @@ class Pass(NamedTuple):
 class Tape(NamedTuple):
     """Everything `backward` needs of a forward pass."""
 
+    layer: Recurrent
     passes: tuple[Pass, ...]
     lengths: np.ndarray  # (B,)
     replicated: bool
@@ -121,6 +122,13 @@ def check_lengths(lengths, steps: int, batch: int) -> np.ndarray:
     return lengths.astype(np.int64)
 
 
+def check_tape(layer: Recurrent, replicas: int | None, tape: Tape) -> None:
+    """Refuse the tape of another layer or another number of replicas: the kernels would read beyond its arrays."""
+    expect(isinstance(tape, Tape), "tape", type(tape).__name__, "what forward returned last")
+    came = tape.layer, len(tape.passes[0].states) if tape.replicated else None
+    expect(came == (layer, replicas), "tape", f"that of {came[0]}, R = {came[1]}", f"that of {layer}, R = {replicas}")
+
+
 def forward(layer: Recurrent, params: dict, x, state=None, lengths=None, *, flush_denormals=False, check=True):
     """Run the layer: x ([R,] T, B, I) -> y ([R,] T, B, D·H), final states, tape.
 
@@ -141,7 +149,7 @@ def forward(layer: Recurrent, params: dict, x, state=None, lengths=None, *, flus
                 below = np.concatenate([_output(run, lengths) for run in passes[-layer.directions :]], axis=-1)
     final = np.stack(finals, axis=2)  # (R, S, L·D, B, H)
     final = tuple(final[:, s] if replicas is not None else final[0, s] for s in range(final.shape[1]))
-    return (below if replicas is not None else below[0]), final, Tape(tuple(passes), lengths, replicas is not None)
+    return (below if replicas is not None else below[0]), final, Tape(layer, tuple(passes), lengths, replicas is not None)
 
 
 def backward(layer: Recurrent, params: dict, tape: Tape, dy, dstate=None, *, flush_denormals=False, check=True):
@@ -151,7 +159,8 @@ def backward(layer: Recurrent, params: dict, tape: Tape, dy, dstate=None, *, flu
     """
     dy, dstate = _check_output_gradients(layer, params, tape, dy, dstate, check)
     grads, d_initial = {}, [None] * len(layer.passes)
-    with denormals_flushed(flush_denormals):
+    # The sums over the batch and over directions may meet inf - inf in a diverged replica; kernels do not warn either.
+    with denormals_flushed(flush_denormals), np.errstate(over="ignore", invalid="ignore"):
         for level in reversed(range(layer.num_layers)):
             d_below = 0
             for d in range(layer.directions):
@@ -256,7 +265,12 @@ def _in_time(array: np.ndarray, reverse: bool, lengths: np.ndarray) -> np.ndarra
 def _output(run: Pass, lengths: np.ndarray) -> np.ndarray:
     """h in order of time, zero beyond each row's length: (R, T, B, H)."""
     y = _in_time(run.states[:, 0, 1:], run.reverse, lengths)
-    return y * (np.arange(y.shape[1])[:, None] < lengths)[:, :, None].astype(y.dtype)
+    return np.where(_beyond(run, lengths)[:, :, None], y.dtype.type(0), y)  # not y · 0: a diverged h is inf
+
+
+def _beyond(run: Pass, lengths: np.ndarray) -> np.ndarray:
+    """Which steps lie beyond each row's length, (T, B); the same in the order of steps and of time."""
+    return np.arange(run.x.shape[1])[:, None] >= lengths
 
 
 def _pass_gradients(layer, params, run: Pass, lengths, d_a, d_vectors, grads: dict) -> np.ndarray:
@@ -268,6 +282,7 @@ def _pass_gradients(layer, params, run: Pass, lengths, d_a, d_vectors, grads: di
     d_W_hh = np.zeros((replicas, len(cell.gates), layer.hidden_size, layer.hidden_size), layer.dtype)
     d_x = np.zeros((replicas, *run.x.shape[1:]), layer.dtype)
     operands = recurrent_operands(layer, run)
+    operands[:, :, _beyond(run, lengths).ravel()] = 0  # d_a is 0 there, but 0 · inf of a diverged h is not
     cpu.weight_gradients(run.x, operands, W_ih, d_a, columns, lengths, run.reverse, d_W_ih, d_W_hh, d_x)
     grads[f"weight_ih{suffix}"] = d_W_ih.reshape(replicas, -1, W_ih.shape[-1])
     grads[f"weight_hh{suffix}"] = d_W_hh.reshape(replicas, -1, layer.hidden_size)
@@ -319,7 +334,7 @@ def _describe(value) -> str:
 def _check_output_gradients(layer, params, tape, dy, dstate, finite):
     """dy with a replica axis and dstate as a list of (R, L·D, B, H)."""
     replicas = check_params(layer, params, finite)
-    expect((replicas is not None) == tape.replicated, "tape", "another replica axis", "the tape of these params")
+    check_tape(layer, replicas, tape)
     steps, batch = tape.passes[0].x.shape[1:3]
     shape = (steps, batch, layer.directions * layer.hidden_size)
     full, axes = (shape, "(T, B, D·H)") if replicas is None else ((replicas, *shape), "(R, T, B, D·H)")

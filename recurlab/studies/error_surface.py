@@ -92,7 +92,7 @@ def _descent(steps, target, start_w, start_b, learning_rate, clip, updates) -> d
         w, b = w - factor * d_w, b - factor * d_b
     names = ("w", "b", "error", "log10_gradient_norm", "update")
     found = {name: np.concatenate([row[k] for row in rows]) for k, name in enumerate(names)}
-    return {"quantity": np.tile(["unclipped", "clipped"], updates + 1)} | found
+    return {"quantity": np.full(2 * (updates + 1), "path"), "method": np.tile(["unclipped", "clipped"], updates + 1)} | found
 
 
 def _bifurcation(w: float, b_range, resolution) -> dict:
@@ -161,14 +161,15 @@ def _rest(w, push) -> np.ndarray:
     return end.ravel()
 
 
-FILLS = {"quantity": "", "w": np.nan, "b": np.nan, "error": np.nan, "log10_gradient_norm": np.nan, "update": -1}
+FILLS = {"quantity": "", "method": "", "w": np.nan, "b": np.nan, "error": np.nan, "log10_gradient_norm": np.nan, "update": -1}
 FILLS |= {"state": np.nan, "threshold": np.nan, "gradient": np.nan, "theory": np.nan, "difference": np.nan}
 
 ERROR_SURFACE = Study(
     function=error_surface,
     replicas=(),
     columns={
-        "quantity": "name; surface, clipped, unclipped, a branch of fixed points, saddle-node or latch",
+        "quantity": "name; surface, path, a branch of fixed points, saddle-node or latch",
+        "method": "name; clipped or unclipped, of a path",
         "w": "1; recurrent weight",
         "b": "1; bias",
         "error": "1; (σ(x_T) - target)²",

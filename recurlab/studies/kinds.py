@@ -52,7 +52,7 @@ DTYPE = _name_of("float32 or float64", lambda: ("float32", "float64"))
 def one_of(*values) -> Kind:
     """One of the given plain values."""
     texts = tuple(str(value) for value in values)
-    same = tuple((type(value), value) for value in values)  # 1, 1.0 and True are equal in Python, but not one value here
+    same = tuple((type(value), value) for value in values)  # 1, 1.0 and True are equal in Python
     return Kind(f"one of {', '.join(texts)}", lambda value: (type(value), value) in same, names=lambda: texts)
 
 

@@ -1,0 +1,26 @@
+# Every experiment of experiments/ at one scale: blocks of seeds -> table -> claims and figures.
+#
+#   snakemake                              all experiments at the scale "default"
+#   snakemake --config scale=quick         or at another one: quick, default, paper
+#   snakemake results/NAME/default/table.parquet
+#   snakemake --report results/report.zip
+#
+# Each rule calls a command that a person could type (`recurlab --help`); experiments/README.md explains the files.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/run.smk"
+include: "workflow/rules/table.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        final_outputs(),

@@ -1,0 +1,303 @@
+"""The command line, `recurlab COMMAND`. Exit code 0 done, 1 something failed or differs, 2 refused, 130 interrupted.
+
+A command imports what it needs when it runs: thread counts must be in the environment before NumPy is loaded.
+"""
+
+import argparse
+import os
+import re
+import shlex
+import sys
+import warnings
+
+from recurlab.experiment import SCALES
+
+LISTS = ("experiments", "cells", "inits", "studies", "figures", "estimators")
+THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+DTYPES = ("float32", "float64")
+
+
+def main(arguments=None) -> int:
+    """Run one command and return its exit code. What the user did wrong ends in one message on stderr and code 2."""
+    options = parser().parse_args(arguments)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    if "threads" in options:
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
+    try:
+        return options.command(options)
+    except KeyboardInterrupt:
+        return _tell("interrupted; what was finished is kept, and the same command goes on from there", 130)
+    except (ValueError, OSError) as error:
+        if options.traceback:
+            raise
+        return _tell(str(error), 2)
+    except RuntimeError as error:
+        return _tell(str(error), 1)
+
+
+def _tell(message: str, code: int) -> int:
+    print(f"recurlab: {message}", file=sys.stderr)
+    return code
+
+
+def list_things(options) -> int:
+    """Show a table of experiments, or one of the tables that names come from."""
+    from recurlab import listing, show
+
+    show.table(listing.rows(options.what))
+    return 0
+
+
+def check(options) -> int:
+    """Check experiments without running anything."""
+    from recurlab import check, experiment
+
+    paths = [experiment.find(name) for name in options.experiments] or list(experiment.named().values())
+    scales = (options.scale,) if options.scale else experiment.SCALES
+    problems = [problem for path in paths for problem in check.problems_of(path, scales)]
+    if problems:
+        return _tell("\n".join([f"{len(problems)} problems", *problems]), 2)
+    print(f"{len(paths)} experiments are fine at scale {', '.join(scales)}")
+    return 0
+
+
+def run(options) -> int:
+    """Compute the blocks that are missing, then table, claims and figures."""
+    from recurlab import check, run
+    from recurlab.files import require_writable
+
+    whole = options.case is None and options.seeds is None
+    experiment = check.checked(options.experiment, options.scale, options.set, outputs=whole)
+    blocks = _chosen_blocks(experiment, options)
+    todo = [block for block in blocks if options.force or not run.is_done(options.results, experiment, block)]
+    if options.dry_run:
+        print(*(_command(options, block) for block in todo), sep="\n")
+        return 0
+    require_writable(options.results)
+    if min(options.jobs, len(todo)) > 1:
+        _compile(run.compiled_flag(options.results), DTYPES)
+    failures = _run_blocks(experiment, todo, options)
+    if failures:
+        return _tell("\n".join([f"{len(failures)} of {len(todo)} blocks failed, the others are kept", *failures]), 1)
+    return _finish(experiment, options.results) if whole else 0
+
+
+def _chosen_blocks(experiment, options) -> list:
+    """The blocks of --case and --seeds, all without; ValueError that names what there is."""
+    from recurlab.experiment import blocks_of, suggest
+
+    blocks = blocks_of(experiment)
+    known = {"case": [case.id for case in experiment.cases], "seeds": [*dict.fromkeys(block.seeds for block in blocks)]}
+    for name, values in known.items():
+        asked = getattr(options, name)
+        if asked is not None and asked not in values:
+            where = f"{experiment.name} at scale {experiment.scale}"
+            raise ValueError(f"--{name} {asked}: {where} has no such {name}{suggest(asked, values)}")
+    return [b for b in blocks if options.case in (None, b.case.id) and options.seeds in (None, b.seeds)]
+
+
+def _command(options, block) -> str:
+    """The command that computes one block."""
+    changed = [part for text in options.set for part in ("--set", text)]
+    asked = ["--scale", options.scale, "--case", block.case.id, "--seeds", block.seeds, "--results", options.results]
+    return shlex.join(["recurlab", "run", options.experiment, *changed, *asked])
+
+
+def _run_blocks(experiment, todo, options) -> list[str]:
+    """Run blocks with progress on stderr; what the failed ones say."""
+    from recurlab import run, show
+
+    failures = []
+    with show.progress(experiment.name, len(todo)) as advance:
+        for block, failure in run.run_blocks(options.results, experiment, todo, options.jobs, options.threads):
+            failures += [failure] if failure else []
+            advance(f"case {block.case.id} seeds {block.seeds}{' FAILED' if failure else ''}")
+    return failures
+
+
+def _finish(experiment, folder) -> int:
+    """Table, claims and figures from the blocks, and the verdicts on stdout."""
+    from recurlab import outputs, report, show
+
+    written = outputs.write_tables(folder, experiment)
+    if experiment.claims:
+        written += outputs.write_claims(folder, experiment)
+        show.table(report.verdicts(folder, experiment), experiment.title)
+    with show.progress(f"{experiment.name} figures", len(experiment.figures)) as advance:
+        for name in experiment.figures:
+            written += outputs.write_figure(folder, experiment, name)
+            advance(name)
+    return _wrote(written)
+
+
+def _wrote(paths) -> int:
+    print(*paths, sep="\n")
+    return 0
+
+
+def table(options) -> int:
+    """Make the table, its summary and its timings from the blocks."""
+    from recurlab import outputs
+
+    return _wrote(outputs.write_tables(options.results, _for_outputs(options)))
+
+
+def claims(options) -> int:
+    """Evaluate the claims on the table."""
+    from recurlab import outputs
+
+    return _wrote(outputs.write_claims(options.results, _for_outputs(options)))
+
+
+def figure(options) -> int:
+    """Draw figures from the table: those named, or all."""
+    from recurlab import outputs
+    from recurlab.experiment import suggest
+
+    experiment = _for_outputs(options)
+    unknown = [name for name in options.figures if name not in experiment.figures]
+    if unknown:
+        raise ValueError(f"{experiment.name} has no figure '{unknown[0]}'{suggest(unknown[0], experiment.figures)}")
+    names = options.figures or experiment.figures
+    return _wrote([path for name in names for path in outputs.write_figure(options.results, experiment, name)])
+
+
+def _for_outputs(options):
+    """The checked experiment (figures and claims check themselves) whose results can be written."""
+    from recurlab import check
+    from recurlab.files import require_writable
+
+    experiment = check.checked(options.experiment, options.scale, options.set, outputs=False)
+    require_writable(options.results)
+    return experiment
+
+
+def verify(options) -> int:
+    """Check all checksums of the results and compute a random sample of blocks again."""
+    from recurlab import check, experiment, verify
+
+    names = options.experiments or [name for name in experiment.named() if verify.has_results(options.results, name)]
+    experiments = [check.checked(name, options.scale, outputs=False) for name in names]
+    problems, counts = verify.problems(options.results, experiments, options.sample, options.seed)
+    print(f"{counts[0]} checksums checked and {counts[1]} blocks computed again in {len(experiments)} experiments")
+    return _tell("\n".join([f"{len(problems)} mismatches", *problems]), 1) if problems else 0
+
+
+def diff(options) -> int:
+    """Compare two tables value by value."""
+    from recurlab import compare
+
+    equal, told = compare.difference(options.a, options.b)
+    print(*told, sep="\n")
+    return 0 if equal else 1
+
+
+def compile_kernels(options) -> int:
+    """Compile every kernel into the disk cache."""
+    _compile(options.flag, [options.dtype] if options.dtype else DTYPES)
+    return 0
+
+
+def _compile(flag, dtypes) -> None:
+    """Compile the kernels and note it in the file `flag`; nothing happens if it is noted there."""
+    from recurlab import run
+
+    for name, seconds in run.compile_kernels(flag, dtypes):
+        if seconds > 0.5:  # less is loading from the disk cache
+            print(f"compiled {name} in {seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def inspect(options) -> int:
+    """Show spectra, norms and time scales of the weights in a safetensors file."""
+    from recurlab import measures, show
+    from recurlab.layers import files
+
+    show.table(measures.inspect_weights(*files.load(options.file, cell=options.cell)), options.file)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser("recurlab", description="A laboratory for recurrent networks.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    one = _one_experiment()
+    listing = _command_parser(commands, "list", list_things)
+    listing.add_argument("what", nargs="?", default="experiments", choices=LISTS, metavar="WHAT", help=", ".join(LISTS))
+    checking = _command_parser(commands, "check", check)
+    checking.add_argument("experiments", nargs="*", metavar="NAME", help="names or YAML files; all without")
+    checking.add_argument("--scale", choices=SCALES, help="one scale; all without")
+    _add_run_options(_command_parser(commands, "run", run, one))
+    _command_parser(commands, "table", table, one)
+    _command_parser(commands, "claims", claims, one)
+    figures = _command_parser(commands, "figure", figure, one)
+    figures.add_argument("figures", nargs="*", metavar="FIGURE", help="names of figures; all without")
+    _add_verify_options(_command_parser(commands, "verify", verify))
+    comparing = _command_parser(commands, "diff", diff)
+    comparing.add_argument("a", metavar="A", help="a table, or a folder with a table.parquet")
+    comparing.add_argument("b", metavar="B")
+    compiling = _command_parser(commands, "compile", compile_kernels)
+    compiling.add_argument("--dtype", choices=DTYPES, help="one dtype; all without")
+    compiling.add_argument("--flag", metavar="FILE", help="note it in this file, and do nothing if it is noted there")
+    inspecting = _command_parser(commands, "inspect", inspect)
+    inspecting.add_argument("file", metavar="FILE.safetensors")
+    inspecting.add_argument("--cell", help="the cell, for a file that does not name it (`recurlab list cells`)")
+    return top
+
+
+def _command_parser(commands, name: str, function, *parents) -> argparse.ArgumentParser:
+    """A command that calls `function`, whose docstring is the help."""
+    parser = commands.add_parser(name, parents=parents, help=function.__doc__, description=function.__doc__)
+    parser.add_argument("--traceback", action="store_true", help="show where in the code a refusal comes from")
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _one_experiment() -> argparse.ArgumentParser:
+    """What every command on one experiment takes."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("experiment", metavar="NAME", help="an experiment of `recurlab list`, or a YAML file")
+    parser.add_argument("--scale", choices=SCALES, default="default")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting (replicas.seeds=5)"
+    )
+    parser.add_argument("--results", default="results", metavar="FOLDER")
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--case", metavar="ID", help="the blocks of this case only")
+    parser.add_argument("--seeds", type=_seeds, metavar="A-B", help="the blocks of these seeds only")
+    parser.add_argument(
+        "--jobs", type=_positive, default=_cores(), metavar="N", help="processes at a time (default: cores)"
+    )
+    parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of a process (default: 1)")
+    parser.add_argument("--force", action="store_true", help="compute blocks again that are there")
+    parser.add_argument("--dry-run", "-n", action="store_true", help="print the commands of the missing blocks")
+
+
+def _add_verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "experiments", nargs="*", metavar="NAME", help="names or YAML files; all that have results without"
+    )
+    parser.add_argument("--scale", choices=SCALES, default="default")
+    parser.add_argument("--results", default="results", metavar="FOLDER")
+    parser.add_argument("--sample", type=int, default=2, metavar="N", help="blocks of each experiment to compute again")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of blocks")
+    parser.add_argument("--threads", type=_positive, default=1, metavar="N")
+
+
+def _cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, wanted a whole number >= 1")
+    return int(text)
+
+
+def _seeds(text: str) -> str:
+    if not re.fullmatch(r"\d+-\d+", text):
+        raise argparse.ArgumentTypeError(f"got {text}, wanted first-last, as in 0-31")
+    return text

@@ -1,0 +1,65 @@
+"""How two tables differ: not at all, in bytes only, in values, or in rows."""
+
+from pathlib import Path
+
+import numpy as np
+
+from recurlab import results
+
+LABELS = ("setting", "replica", "seed")  # roles of the columns that say which measurement a row is
+
+
+def difference(a, b) -> tuple[bool, list[str]]:
+    """(whether all values are equal, what to tell) of two tables: parquet files, or folders with a table.parquet.
+
+    Rows are matched by settings, replica keys and seed, then by their order. NaN equals NaN.
+    """
+    paths = [_table_file(path) for path in (a, b)]
+    if paths[0].read_bytes() == paths[1].read_bytes():
+        return True, ["equal to the byte"]
+    tables = [results.read(path) for path in paths]
+    labels = [[name for name, role in results.roles_of(table).items() if role in LABELS] for table in tables]
+    told = _only_in_one("column", *(set(table.column_names) for table in tables))
+    if labels[0] != labels[1]:
+        return False, [*told, "the tables have different settings, so no rows are compared"]
+    frames = [_numbered(results.to_frame(table), labels[0]) for table in tables]
+    both = frames[0].merge(frames[1], on=[*labels[0], "row"], how="outer", suffixes=(" A", " B"), indicator="side")
+    told += [f"{n} rows are in {side[0]} only" for side, n in zip(("A", "B"), _one_sided(both), strict=True) if n]
+    matched = both[both["side"] == "both"]
+    shared = [name for name in tables[0].column_names if name in tables[1].column_names and name not in labels[0]]
+    told += [text for name in shared if (text := _column_difference(name, matched[f"{name} A"], matched[f"{name} B"]))]
+    return not told, told or ["equal values, different bytes"]
+
+
+def _table_file(path) -> Path:
+    path = Path(path)
+    path = path / "table.parquet" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    return path
+
+
+def _numbered(frame, labels: list[str]):
+    """The frame with a column `row` that numbers rows of equal labels."""
+    return frame.assign(row=frame.groupby(labels, dropna=False).cumcount() if labels else np.arange(len(frame)))
+
+
+def _one_sided(both) -> list[int]:
+    return [int((both["side"] == side).sum()) for side in ("left_only", "right_only")]
+
+
+def _only_in_one(what: str, a: set[str], b: set[str]) -> list[str]:
+    return [f"{what} {name} is in {side} only" for side, only in (("A", a - b), ("B", b - a)) for name in sorted(only)]
+
+
+def _column_difference(name: str, left, right) -> str:
+    """How many values of a column differ and, for numbers, by how much; "" if none does."""
+    differs = ((left != right) & ~(left.isna() & right.isna())).to_numpy(bool)
+    if not differs.any():
+        return ""
+    told = f"{name}: {differs.sum()} of {len(left)} values differ"
+    if not all(side.dtype.kind in "fiu" for side in (left, right)):
+        return told
+    pair = np.stack([left.to_numpy(float), right.to_numpy(float)])[:, differs]
+    gap, size = np.abs(pair[0] - pair[1]), np.abs(pair).max(axis=0)
+    return f"{told}, by at most {gap.max():.3g} (relative {(gap / size).max():.3g})"

@@ -1,0 +1,242 @@
+"""Experiments: a YAML file becomes cases and blocks of seeds. The only place that knows YAML.
+
+Reading is cheap (no NumPy, no study is imported), because each job of a workflow does it again. Whether the file makes
+sense is the business of `check`.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+SCALES = ("quick", "default", "paper")
+NAME = re.compile(r"[a-z0-9_]+")
+PACKAGE = Path(__file__).resolve().parent
+
+
+class Case(NamedTuple):
+    """One grid point: an id made from the study and all its settings but the seeds, and the study's parameters."""
+
+    id: str
+    parameters: dict[str, Any]
+
+
+class Block(NamedTuple):
+    """The seeds first … last of a case: what one job computes and one file holds."""
+
+    case: Case
+    first: int
+    last: int
+
+    @property
+    def seeds(self) -> str:
+        """The seeds as they stand in file names: '0-31'."""
+        return f"{self.first}-{self.last}"
+
+
+class Experiment(NamedTuple):
+    """A resolved experiment file: scale and overrides merged in, cases in the order of the file."""
+
+    name: str
+    scale: str
+    folder: str  # of its tables in results/<name>/: the scale, with a digest of the overrides if there are any
+    title: str
+    question: str
+    source: str
+    study: str
+    cases: tuple[Case, ...]
+    replicas: dict[str, list]  # without the seeds, names sorted
+    seeds: int
+    block: int
+    summary: dict
+    figures: dict[str, dict]
+    claims: list[dict]
+    settings: dict  # the whole resolved mapping, for the provenance record
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Safe YAML with three repairs: a repeated key is noted (PyYAML keeps the last one silently), 1e-3 is a number as
+    in YAML 1.2 (PyYAML reads a text), and a date stays the text it is (no setting is a date).
+    """
+
+    def construct_mapping(self, node, deep=False):
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<")
+        line = node.start_mark.line + 1
+        repeated = [f"key '{key}' stands {n} times in the mapping of line {line}" for key, n in keys.items() if n > 1]
+        self.repeated = [*getattr(self, "repeated", []), *repeated]
+        return super().construct_mapping(node, deep)
+
+
+_FLOAT, _DATE = "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _DATE]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_FLOAT, re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def project_root() -> Path:
+    """The folder with `experiments/`: that of a Snakefile above the working folder, else beside or in the package."""
+    here = Path.cwd()
+    above = [folder for folder in (here, *here.parents) if (folder / "Snakefile").is_file()]
+    places = [folder for folder in (*above, PACKAGE.parent) if (folder / "experiments").is_dir()]
+    return places[0] if places else PACKAGE
+
+
+def named() -> dict[str, Path]:
+    """Name -> file of every experiment of the project, sorted by name."""
+    return {path.stem: path for path in sorted((project_root() / "experiments").glob("*.yaml"))}
+
+
+def find(name: str) -> Path:
+    """The file of a named experiment, or the YAML file itself if `name` is a path; ValueError if there is none."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        if not Path(name).is_file():
+            raise ValueError(f"{name}: there is no such file")
+        return Path(name)
+    known = named()
+    if name not in known:
+        folder = project_root() / "experiments"
+        raise ValueError(f"{name}: no experiment of this name in {folder}{suggest(name, known)}")
+    return known[name]
+
+
+def suggest(name: str, known) -> str:
+    """'; did you mean x?' when a known name is close, then all the known names: the end of an error message."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(str(name), list(known), n=1)
+    return (f"; did you mean '{close[0]}'?" if close else "") + f" (known: {', '.join(known) or 'none'})"
+
+
+def parse(text: str) -> tuple[Any, list[str]]:
+    """A YAML text as plain values, and what is wrong with it: syntax or repeated keys."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data(), getattr(loader, "repeated", [])
+    except yaml.YAMLError as error:
+        return None, [" ".join(str(error).split())]
+    except (ValueError, TypeError) as error:  # a date that does not exist, a list as a key
+        return None, [f"not readable as YAML ({error})"]
+    finally:
+        loader.dispose()
+
+
+def load(path) -> tuple[dict, list[str]]:
+    """The mapping in a YAML file and what is wrong with its text; {} if it holds none."""
+    try:
+        content, problems = parse(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        return {}, [f"not readable ({error})"]
+    if isinstance(content, dict):
+        return content, problems
+    return {}, problems or [f"got {content!r}, wanted a mapping of keys to values"]
+
+
+def load_schema() -> dict:
+    """The JSON Schema of an experiment file: beside the package in an installed copy, in workflow/schemas otherwise."""
+    places = (PACKAGE / "experiment.schema.yaml", PACKAGE.parent / "workflow" / "schemas" / "experiment.schema.yaml")
+    return load(next(path for path in places if path.is_file()))[0]
+
+
+def merge(base: Any, override: Any) -> Any:
+    """`override` on top of `base`: mappings merge key by key, everything else (lists too) is replaced."""
+    if not (isinstance(base, dict) and isinstance(override, dict)):
+        return override
+    return base | {key: merge(base.get(key), value) for key, value in override.items()}
+
+
+def parse_override(text: str) -> tuple[dict, list[str]]:
+    """'replicas.seeds=5' -> {"replicas": {"seeds": 5}}, and what is wrong with it."""
+    key, equals, value = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        return {}, [f"--set {text}: wanted key=value, with dots between keys (replicas.seeds=5)"]
+    content, problems = parse(value)
+    for name in reversed(names):
+        content = {name: content}
+    return content, [f"--set {text}: {problem}" for problem in problems]
+
+
+def settings_at(content: dict, scale: str, overrides=()) -> dict:
+    """The mapping of an experiment file at a scale: the scale's changes merged in, then the overrides in turn."""
+    settings = {key: value for key, value in content.items() if key != "scales"}
+    scales = content.get("scales")
+    changes = scales.get(scale) if isinstance(scales, dict) else None
+    settings = settings if changes is None else merge(settings, changes)
+    for text in overrides:
+        settings = merge(settings, parse_override(text)[0])
+    return settings
+
+
+def expand(path, scale: str = "default", overrides=()) -> Experiment:
+    """The experiment of a file that `check` has found right, at a scale."""
+    settings = settings_at(load(path)[0], scale, overrides)
+    replicas = {key: values for key, values in sorted(settings["replicas"].items()) if key != "seeds"}
+    return Experiment(
+        name=Path(path).stem,
+        scale=scale,
+        folder=f"{scale}-{digest(sorted(overrides))[:8]}" if overrides else scale,
+        title=settings["title"],
+        question=settings["question"],
+        source=settings.get("source", ""),
+        study=settings["study"],
+        cases=_cases(settings, replicas),
+        replicas=replicas,
+        seeds=settings["replicas"]["seeds"],
+        block=settings["block"],
+        summary=settings.get("summary", {}),
+        figures=settings.get("figures", {}),
+        claims=settings.get("claims", []),
+        settings=settings,
+    )
+
+
+def _cases(settings: dict, replicas: dict) -> tuple[Case, ...]:
+    """Every grid point once, in the order of the file: the grids in turn, the first key of each slowest."""
+    points = [settings.get("fixed", {}) | point for grid in grids_of(settings) for point in _points(grid)]
+    cases = (Case(case_id(settings["study"], parameters, replicas), parameters) for parameters in points)
+    return tuple({case.id: case for case in cases}.values())
+
+
+def grids_of(settings: dict) -> list[dict]:
+    """The grids of an experiment: `grid` is one mapping or a list of them, and without it there is one grid point."""
+    grid = settings.get("grid", {})
+    return grid if isinstance(grid, list) else [grid]
+
+
+def _points(grid: dict) -> list[dict]:
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def digest(value) -> str:
+    """SHA-256 of a value's canonical JSON: sorted keys, no spaces."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def case_id(study: str, parameters: dict, replicas: dict) -> str:
+    """The first 12 hex digits of the digest of all that decides a case's numbers, but for seeds and source code."""
+    return digest({"study": study, "parameters": parameters, "replicas": replicas})[:12]
+
+
+def blocks_of(experiment: Experiment) -> list[Block]:
+    """Every block of every case: `block` seeds each, the last one what is left."""
+    firsts = range(0, experiment.seeds, experiment.block)
+    ranges = [(first, min(first + experiment.block, experiment.seeds) - 1) for first in firsts]
+    return [Block(case, first, last) for case in experiment.cases for first, last in ranges]
+
+
+def settings_columns(experiment: Experiment) -> list[str]:
+    """The table's columns that hold settings of a case: its fixed and grid parameters, sorted by name."""
+    return sorted({name for case in experiment.cases for name in case.parameters})
+
+
+def table_columns(experiment: Experiment, results) -> list[str]:
+    """All columns of the experiment's table, given those its study returns."""
+    return ["case", *settings_columns(experiment), *experiment.replicas, "seed", *results, "source"]

@@ -1,0 +1,87 @@
+"""The tables of names, as rows to show: what `recurlab list` prints."""
+
+import inspect
+
+from recurlab import experiment as experiments
+from recurlab.experiment import SCALES
+
+
+def rows(what: str) -> list[dict]:
+    """The rows of one table: experiments, cells, inits, studies, figures or estimators."""
+    return LISTS[what]()
+
+
+def list_experiments() -> list[dict]:
+    """Every experiment with its number of cases and jobs at each scale."""
+    return [_experiment_row(name, path) for name, path in experiments.named().items()]
+
+
+def _experiment_row(name: str, path) -> dict:
+    try:
+        scales = [experiments.expand(path, scale) for scale in SCALES]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {"name": name, "title": f"not readable: `recurlab check {name}` says why", "question": ""} | _counts([])
+    return {"name": name, "title": scales[0].title, "question": scales[0].question} | _counts(scales)
+
+
+def _counts(scales: list) -> dict:
+    cases = " / ".join(str(len(experiment.cases)) for experiment in scales)
+    jobs = " / ".join(str(len(experiments.blocks_of(experiment))) for experiment in scales)
+    return {f"cases ({' / '.join(SCALES)})": cases, "jobs": jobs}
+
+
+def list_cells() -> list[dict]:
+    """Every cell with its equation and source."""
+    from recurlab.cells import CELLS
+
+    return [{"name": name, "equation": cell.equation, "source": cell.source} for name, cell in CELLS.items()]
+
+
+def list_inits() -> list[dict]:
+    """Every initialisation of recurrent weights."""
+    from recurlab.weights import INITS
+
+    return [{"name": name, "what": _first_line(init)} for name, init in INITS.items()]
+
+
+def list_studies() -> list[dict]:
+    """Every study with its parameters; those with a star may vary within a launch."""
+    from recurlab.studies import STUDIES, load_study
+
+    return [_study_row(name, load_study(name)) for name in STUDIES]
+
+
+def _study_row(name: str, study) -> dict:
+    from recurlab.studies.study import parameters_of
+
+    parameters = [f"{'*' * (key in study.replicas)}{key}: {kind.wanted}" for key, kind in parameters_of(study).items()]
+    texts = {"parameters": ", ".join(parameters), "columns": ", ".join(study.columns)}
+    return {"name": name, "what": _first_line(study.function), **texts}
+
+
+def list_figures() -> list[dict]:
+    """Every kind of plot with the keys its figures may have."""
+    from recurlab.figures import FIGURES
+
+    return [{"plot": name, "keys": ", ".join(kind.keys)} for name, kind in FIGURES.items()]
+
+
+def list_estimators() -> list[dict]:
+    """Every estimator of claims."""
+    from recurlab.claims import ESTIMATORS
+
+    return [{"test": name, "what": _first_line(estimator)} for name, estimator in ESTIMATORS.items()]
+
+
+def _first_line(function) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+LISTS = {
+    "experiments": list_experiments,
+    "cells": list_cells,
+    "inits": list_inits,
+    "studies": list_studies,
+    "figures": list_figures,
+    "estimators": list_estimators,
+}

@@ -1,0 +1,159 @@
+"""Results: blocks of rows become one tidy table. The only place that knows parquet.
+
+One row is one measurement with every setting as a column: `case`, the case's parameters, the replica keys, `seed`, what
+the study returned, and `source` (the digest of the code). Units stand in the columns' metadata. A table holds no time,
+no host and no path, and its rows are sorted: the same settings give the same bytes however the work was split.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
+
+from recurlab.experiment import Block, Experiment, blocks_of, suggest
+from recurlab.files import inside
+from recurlab.studies.study import Study
+
+ROWS_OF_GROUP = 1 << 20  # of a parquet row group: fixed, because it decides bytes
+
+
+def block_path(results, experiment: Experiment, block: Block) -> Path:
+    """results/<experiment>/cases/<case>/<first>-<last>.parquet; its provenance record is the .json beside it."""
+    return Path(results) / experiment.name / "cases" / block.case.id / f"{block.seeds}.parquet"
+
+
+def table_folder(results, experiment: Experiment) -> Path:
+    """results/<experiment>/<scale>: the folder of the table and of all that is made from it."""
+    return Path(results) / experiment.name / experiment.folder
+
+
+def launch_keys(experiment: Experiment, block: Block) -> dict[str, np.ndarray]:
+    """Replica keys and `seed` of the replicas of a launch, each (R,): keys multiply out, seeds run fastest."""
+    values = {name: plain(values) for name, values in experiment.replicas.items()}
+    values["seed"] = np.arange(block.first, block.last + 1)
+    places = np.indices([len(value) for value in values.values()]).reshape(len(values), -1)
+    return {name: value[place] for (name, value), place in zip(values.items(), places, strict=True)}
+
+
+def plain(values) -> np.ndarray:
+    """Values as float64, int64, bool or text (n,): nothing else enters a table."""
+    array = np.asarray(values)
+    return array.astype({"f": np.float64, "i": np.int64, "u": np.int64}.get(array.dtype.kind, array.dtype))
+
+
+def block_table(experiment: Experiment, block: Block, study: Study, returned: dict, source: str) -> pa.Table:
+    """What a study returned for a block, as rows of the table: replica by replica, in each in the order returned."""
+    replica = np.asarray(returned["replica"])
+    order = np.argsort(replica, kind="stable")
+    keys = {name: value[replica[order]] for name, value in launch_keys(experiment, block).items()}
+    seed = keys.pop("seed")
+    settings = {name: _repeated(block.case.parameters[name], len(order)) for name in sorted(block.case.parameters)}
+    columns = {"case": _repeated(block.case.id, len(order)), **settings, **keys, "seed": seed}
+    columns |= {name: plain(returned[name])[order] for name in study.columns}
+    columns["source"] = _repeated(source, len(order))
+    arrays = [pa.array(column) if isinstance(column, np.ndarray) else column for column in columns.values()]
+    roles = {"case": "case", "seed": "seed", "source": "source"} | dict.fromkeys(settings, "setting")
+    roles |= dict.fromkeys(keys, "replica")
+    typed = zip(columns, arrays, strict=True)
+    fields = [_field(name, array.type, roles.get(name, "result"), study) for name, array in typed]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _repeated(value, n: int) -> pa.Array:
+    """A setting n times; a list as its JSON text."""
+    return pa.repeat(pa.scalar(json.dumps(value) if isinstance(value, list | tuple) else value), n)
+
+
+def _field(name: str, kind: pa.DataType, role: str, study: Study) -> pa.Field:
+    """A column with its role (case, setting, replica, seed, result, source), and unit and meaning of a result."""
+    unit, _, meaning = study.columns.get(name, "").partition(";")
+    told = {"unit": unit.strip(), "meaning": meaning.strip()} if role == "result" else {}
+    return pa.field(name, kind, metadata={"role": role} | told)
+
+
+def encode(table: pa.Table) -> bytes:
+    """The table as parquet: one chunk a column, so that the bytes depend on the values alone."""
+    sink = pa.BufferOutputStream()
+    parquet.write_table(table.combine_chunks(), sink, compression="zstd", row_group_size=ROWS_OF_GROUP)
+    return sink.getvalue().to_pybytes()
+
+
+def read(path) -> pa.Table:
+    """The table in a parquet file; FileNotFoundError, or ValueError that names a file which is cut off or damaged."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    try:
+        return parquet.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a whole parquet file ({error})") from None
+
+
+def assemble(results, experiment: Experiment) -> pa.Table:
+    """The table of an experiment from its blocks: cases in the experiment's order, in each replica keys, then seeds.
+
+    Raises FileNotFoundError that counts the blocks not yet there, ValueError that names a damaged one.
+    """
+    paths = [block_path(results, experiment, block) for block in blocks_of(experiment)]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        told = f"{len(missing)} of {len(paths)} blocks are missing, the first is {missing[0]}"
+        raise FileNotFoundError(f"{told}; `recurlab run {experiment.name} --scale {experiment.scale}` makes them")
+    tables = [read(path) for path in paths]
+    per_case = len(paths) // len(experiment.cases)
+    cases = [tables[first : first + per_case] for first in range(0, len(tables), per_case)]
+    return concatenate([_in_replica_order(concatenate(blocks), experiment) for blocks in cases])
+
+
+def _in_replica_order(table: pa.Table, experiment: Experiment) -> pa.Table:
+    """The rows of a case sorted by replica keys (in the order of the file), then seed, then as they were."""
+    place = np.zeros(len(table), np.int64)
+    for name, values in experiment.replicas.items():
+        place = place * len(values) + pc.index_in(table[name], pa.array(plain(values))).to_numpy()
+    return table.take(np.lexsort((table["seed"].to_numpy(), place)))
+
+
+def concatenate(tables: list[pa.Table]) -> pa.Table:
+    """Tables of the same columns below each other, each column in the type that holds all its values."""
+    kinds = [_common_type([table.schema.types[i] for table in tables]) for i in range(tables[0].num_columns)]
+    schema = pa.schema([field.with_type(kind) for field, kind in zip(tables[0].schema, kinds, strict=True)])
+    return pa.concat_tables([table.cast(schema) for table in tables]).combine_chunks()
+
+
+def _common_type(kinds: list[pa.DataType]) -> pa.DataType:
+    """float64 for whole numbers among floats, text for anything else that is mixed; nothing but null stays null."""
+    kinds = [kind for kind in dict.fromkeys(kinds) if not pa.types.is_null(kind)]
+    if len(kinds) < 2:
+        return kinds[0] if kinds else pa.null()
+    return pa.float64() if set(kinds) == {pa.int64(), pa.float64()} else pa.string()
+
+
+def roles_of(table: pa.Table) -> dict[str, str]:
+    """Column -> role (case, setting, replica, seed, result, source), from the columns' metadata."""
+    return {field.name: (field.metadata or {}).get(b"role", b"").decode() for field in table.schema}
+
+
+def to_frame(table: pa.Table):
+    """The table as a pandas DataFrame; `frame.attrs["units"]` maps each result to "unit; what it is"."""
+    frame = table.to_pandas()
+    told = {field.name: field.metadata for field in table.schema if b"unit" in (field.metadata or {})}
+    frame.attrs["units"] = {name: b"; ".join([text[b"unit"], text[b"meaning"]]).decode() for name, text in told.items()}
+    return frame
+
+
+def load_results(folder, experiment: str, scale: str = "default"):
+    """The tidy table of an experiment as a pandas DataFrame; `attrs["units"]` maps each result to "unit; what it is".
+
+    Raises ValueError that names what there is when experiment or scale is missing, or the file that is damaged.
+    """
+    tables = [path.parts[-3:] for path in Path(folder).glob("*/*/table.parquet")]
+    _refuse_unknown("experiment", experiment, folder, {name for name, _, _ in tables})
+    _refuse_unknown(f"scale of {experiment}", scale, folder, {found for name, found, _ in tables if name == experiment})
+    return to_frame(read(inside(folder, f"{experiment}/{scale}/table.parquet")))
+
+
+def _refuse_unknown(what: str, name: str, folder, known: set[str]) -> None:
+    if name not in known:
+        raise ValueError(f"{what}: '{name}' has no table in {folder}{suggest(name, sorted(known))}")

@@ -1,0 +1,105 @@
+"""What claims, figures and summaries do with the rows of a tidy table: choose them, average within a seed, put an
+interval over seeds.
+
+The unit of replication is the seed. Rows of one seed (its lags, its batch, its other settings) share weights and data,
+so they are averaged first and count once; only seeds are independent. The level is 95 % everywhere and is no
+parameter: an interval that could be chosen after the result is no test.
+"""
+
+import numpy as np
+import scipy
+
+CONFIDENCE = 0.95
+RESAMPLES = 9999  # of the bootstrap: the end points then move by less than 2 % of the width between two streams
+
+
+def listed(value) -> list:
+    """`value` as a list: None is empty, a list is itself, anything else has one entry."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def select(table, where: dict | None):
+    """The rows of `table` in which every column of `where` has the value, or one of the values, asked for.
+
+    Raises ValueError if no row is left, with the values that each column does have.
+    """
+    chosen = np.ones(len(table), dtype=bool)
+    for column, wanted in (where or {}).items():
+        values = [None] if wanted is None else listed(wanted)
+        null = table[column].isna() if None in values else False  # a setting that is null is an empty cell
+        chosen &= (table[column].isin([value for value in values if value is not None]) | null).to_numpy()
+    if not chosen.any():
+        raise ValueError(f"where {where or {}} selects no row of {len(table)}{_present(table, where or {})}")
+    return table[chosen]
+
+
+def _present(table, where: dict) -> str:
+    """'; column has a, b, c' for each column of `where`, for error messages (at most 12 values each)."""
+    return "".join(f"; {column} has {', '.join(map(str, table[column].unique()[:12]))}" for column in where)
+
+
+def refuse_empty(frame, columns) -> None:
+    """Raises ValueError if a grouping column has an empty cell: such rows would drop out without a word."""
+    for column in columns:
+        empty = int(frame[column].isna().sum())
+        if empty:
+            raise ValueError(f"column '{column}' is empty in {empty} of the {len(frame)} chosen rows: narrow `where`")
+
+
+def t_half_width(deviation, n):
+    """Half the 95 % Student t interval of a mean: t(0.975, n-1) · deviation / √n; NaN for n < 2. Broadcasts."""
+    n = np.asarray(n, dtype=float)
+    freedom = np.where(n > 1, n - 1, np.nan)
+    return scipy.special.stdtrit(freedom, 0.5 + CONFIDENCE / 2) * deviation / np.sqrt(n)
+
+
+def wilson(share, n):
+    """(low, high) of the 95 % score interval of a proportion; NaN for n < 2. Broadcasts.
+
+    Wilson 1927: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n). A share that is itself an average within each of n
+    seeds varies less than 0/1 outcomes do, so for it the interval is at least 95 %.
+    """
+    share, n = np.asarray(share, dtype=float), np.asarray(n, dtype=float)
+    n = np.where(n > 1, n, np.nan)
+    z = scipy.special.ndtri(0.5 + CONFIDENCE / 2)
+    centre = share + z**2 / (2 * n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    shrink = 1 + z**2 / n
+    return np.clip((centre - half) / shrink, 0, 1), np.clip((centre + half) / shrink, 0, 1)
+
+
+def quantile_interval(values, q: float) -> tuple[float, float]:
+    """(low, high) of the 95 % percentile bootstrap interval of the q-quantile of `values` (n,), always the same stream.
+
+    NaN where no 95 % interval exists: with q^n + (1-q)^n > 0.05 even [min, max] misses the quantile too often
+    (n < 6 for the median, n < 29 for q = 0.9).
+    """
+    n = len(values)
+    if q**n + (1 - q) ** n > 1 - CONFIDENCE:
+        return np.nan, np.nan
+    draws = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+    estimates = np.quantile(np.asarray(values)[draws], q, axis=1)
+    low, high = np.quantile(estimates, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    return float(low), float(high)
+
+
+def summarise(frame, groups, y: str, also=()):
+    """One row a group: mean of `y` over seeds with its 95 % t interval in `low`, `high` and the number of seeds `n`.
+
+    Each seed is averaged first. Values that are not finite are left out, so `n` says how many seeds a mean rests on
+    (n = 0: mean NaN). `also`: columns averaged beside `y` (a theory). Groups keep the order of the table.
+    """
+    groups, also = list(dict.fromkeys(groups)), [column for column in dict.fromkeys(also) if column not in groups]
+    refuse_empty(frame, [*groups, "seed"])
+    numbers = frame[[y, *also]].astype(float)
+    numbers = numbers.where(np.isfinite(numbers))
+    keys = [column for column in groups if column != "seed"]
+    seeds = frame[[*keys, "seed"]].assign(**numbers).groupby([*keys, "seed"], sort=False, as_index=False).mean()
+    parts = seeds.groupby(keys, sort=False)
+    summary = parts[y].agg(["mean", "std", "count"])
+    half = t_half_width(summary["std"], summary["count"])
+    summary = summary.assign(low=summary["mean"] - half, high=summary["mean"] + half, **parts[also].mean())
+    summary = summary.rename(columns={"mean": y, "count": "n"}).reset_index()
+    return summary[[*keys, y, "low", "high", "n", *also]]

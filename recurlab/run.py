@@ -1,0 +1,148 @@
+"""Running an experiment: each block of seeds is one launch of its study and one file.
+
+A block is a pure function of (case, seeds) and is written whole or not at all, so an interrupted run is resumed by
+running again: blocks whose file is intact and whose sources are the present ones stay.
+"""
+
+import multiprocessing
+import os
+import threading
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+
+from recurlab import provenance, results
+from recurlab.experiment import Block, Experiment
+from recurlab.files import checksums, read_json, sha256, write_bytes, write_json
+from recurlab.studies import load_study
+from recurlab.studies.study import Study, parameters_of
+
+
+def run_block(folder, experiment: Experiment, block: Block, threads: int = 1) -> Path:
+    """Compute a block and write its rows, then the provenance record that makes it count as done."""
+    begun = provenance.start()
+    source = provenance.source_digest(experiment.study)
+    path = write_bytes(results.block_path(folder, experiment, block), compute_block(experiment, block, source))
+    told = {
+        "study": experiment.study,
+        "case": block.case.id,
+        "parameters": block.case.parameters,
+        "replicas": experiment.replicas,
+        "seeds": block.seeds,
+        "source_digest": source,
+    }
+    write_json(path.with_suffix(".json"), told | provenance.record(begun, threads) | {"checksums": checksums([path])})
+    return path
+
+
+def compute_block(experiment: Experiment, block: Block, source: str) -> bytes:
+    """The rows of a block as parquet. RuntimeError with case, seeds and cause when the study fails."""
+    study = load_study(experiment.study)
+    try:
+        returned = study.function(**arguments(experiment, block, study))
+        _refuse_malformed(returned, study, len(results.launch_keys(experiment, block)["seed"]))
+        return results.encode(results.block_table(experiment, block, study, returned, source))
+    except Exception as error:
+        told = f"{experiment.study} failed for case {block.case.id}, seeds {block.seeds}: {block.case.parameters}"
+        raise RuntimeError(f"{told}\n{traceback.format_exc()}") from error
+
+
+def arguments(experiment: Experiment, block: Block, study: Study) -> dict:
+    """What the study is called with: seeds (R,), replica parameters (R,), all else as plain values of their kind."""
+    keys = results.launch_keys(experiment, block)
+    kinds = parameters_of(study)
+    seeds = keys.pop("seed")
+    plain = {name: kinds[name].convert(value) for name, value in block.case.parameters.items()}
+    spread = {name: np.full(len(seeds), plain[name]) for name in study.replicas if name in plain}
+    varied = {name: results.plain([*map(kinds[name].convert, values.tolist())]) for name, values in keys.items()}
+    return {"seeds": seeds, **plain, **spread, **varied}
+
+
+def _refuse_malformed(returned: dict, study: Study, replicas: int) -> None:
+    """ValueError unless a study returned its columns and `replica`, all one-dimensional and of one length."""
+    wanted = {"replica", *study.columns}
+    if returned.keys() != wanted:
+        raise ValueError(f"returned {sorted(returned)}, its Study declares {sorted(wanted)}")
+    shapes = {name: np.shape(value) for name, value in returned.items()}
+    if len(set(shapes.values())) != 1 or len(shapes["replica"]) != 1:
+        raise ValueError(f"returned columns of shapes {shapes}, wanted one length for all")
+    if not np.isin(returned["replica"], np.arange(replicas)).all():
+        raise ValueError(f"returned replica numbers outside 0 ... {replicas - 1}")
+
+
+def is_done(folder, experiment: Experiment, block: Block) -> bool:
+    """Whether a block's file is there, intact by its checksum, and made by the present sources."""
+    path = results.block_path(folder, experiment, block)
+    try:
+        record = read_json(path.with_suffix(".json"))
+        current = record["source_digest"] == provenance.source_digest(experiment.study)
+        return current and record["checksums"][path.name] == sha256(path)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def run_blocks(folder, experiment: Experiment, blocks: list[Block], jobs: int, threads: int) -> Iterator[tuple]:
+    """Run blocks, one job in this process, several in a pool of spawned ones; yields (block, "" or why it failed).
+
+    A block that fails stops no other. Workers end with this process, however it ends.
+    """
+    if min(jobs, len(blocks)) < 2:
+        for block in blocks:
+            yield block, _attempt(folder, experiment, block, threads)
+        return
+    pool = ProcessPoolExecutor(min(jobs, len(blocks)), multiprocessing.get_context("spawn"), _end_with_parent)
+    try:
+        waiting = {pool.submit(_attempt, folder, experiment, block, threads): block for block in blocks}
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()
+        pool.shutdown()
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.kill()  # nothing is lost: a block under way has no file yet
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def _attempt(folder, experiment: Experiment, block: Block, threads: int) -> str:
+    try:
+        run_block(folder, experiment, block, threads)
+        return ""
+    except RuntimeError as error:
+        return str(error)
+
+
+def _end_with_parent() -> None:
+    """Make a worker leave interrupts to the parent, and end as soon as the parent has ended."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def compiled_flag(folder) -> Path:
+    """The file in a results folder that says for which kernels, processor and Numba the disk cache is filled."""
+    return Path(folder) / "compiled.json"
+
+
+def compile_kernels(flag, dtypes) -> Iterator[tuple[str, float]]:
+    """Compile every kernel into Numba's disk cache; yields (name, seconds). Does nothing if the file `flag` notes it.
+
+    One process does this before many start: processes that compile the same kernel at once can crash (numba #10128).
+    """
+    host = {"cpu": provenance.machine()["cpu"], "numba": provenance.versions()["numba"]}
+    noted = {"kernels": provenance.kernel_digest(), "dtypes": list(dtypes), **host}
+    if flag is not None and Path(flag).is_file() and read_json(flag) == noted:
+        return
+    from recurlab import kernels
+
+    yield from kernels.compile_all(tuple(dtypes))
+    if flag is not None:
+        write_json(flag, noted)

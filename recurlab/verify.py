@@ -1,0 +1,67 @@
+"""Whether results still are what their records say, and whether running a block again gives the same bytes."""
+
+import hashlib
+import random
+from pathlib import Path
+
+from recurlab import provenance
+from recurlab.experiment import Block, Experiment, blocks_of
+from recurlab.files import inside, read_json, sha256
+from recurlab.results import block_path
+from recurlab.run import compute_block, is_done
+
+UNRECORDED = (".log", ".tmp")  # a job's log, and what a killed job may leave; every other file stands in a record
+
+
+def problems(folder, experiments: list[Experiment], count: int, seed: int) -> tuple[list[str], tuple[int, int]]:
+    """What is wrong with results, and how many (checksums were checked, blocks were computed again).
+
+    `count` blocks of each experiment are computed again, chosen at random by `seed`.
+    """
+    recorded = [record for experiment in experiments for record in checksums_of(folder, experiment)]
+    samples = [(each, block) for each in experiments for block in sample_of(folder, each, count, seed)]
+    found = [checksum_problem(*record) for record in recorded]
+    found += [block_problem(folder, experiment, block) for experiment, block in samples]
+    return [problem for problem in found if problem], (len(recorded), len(samples))
+
+
+def has_results(folder, name: str) -> bool:
+    """Whether there is anything of an experiment in the results folder."""
+    return (Path(folder) / name).is_dir()
+
+
+def checksums_of(folder, experiment: Experiment) -> list[tuple[Path, str]]:
+    """(file, recorded SHA-256) of an experiment's blocks and tables at this scale; "" if no record names the file."""
+    places = [Path(folder) / experiment.name / place for place in ("cases", experiment.folder)]
+    files = [path for place in places for path in sorted(place.rglob("*")) if path.is_file()]
+    records = [path for path in files if path.suffix == ".json"]
+    sums = {path: expected for record in records for path, expected in _sums(record).items()}
+    unnamed = [path for path in files if path not in sums and path.suffix not in (".json", *UNRECORDED)]
+    return [*sums.items(), *((path, "") for path in unnamed)]
+
+
+def _sums(record: Path) -> dict[Path, str]:
+    sums = read_json(record).get("checksums", {})
+    return {inside(record.parent, name): expected for name, expected in sums.items()}
+
+
+def checksum_problem(path: Path, expected: str) -> str:
+    """What is wrong with a file, "" if its SHA-256 is the recorded one."""
+    if not expected:
+        return f"{path}: stands in no provenance record"
+    if not path.is_file():
+        return f"{path}: missing"
+    return "" if sha256(path) == expected else f"{path}: its SHA-256 differs from the recorded one"
+
+
+def sample_of(folder, experiment: Experiment, count: int, seed: int) -> list[Block]:
+    """`count` blocks drawn at random from those that are intact and made by the present sources."""
+    blocks = [block for block in blocks_of(experiment) if is_done(folder, experiment, block)]
+    return random.Random(f"{seed} {experiment.name}").sample(blocks, min(count, len(blocks)))
+
+
+def block_problem(folder, experiment: Experiment, block: Block) -> str:
+    """What computing a block again shows, "" if it gives the same bytes."""
+    path = block_path(folder, experiment, block)
+    again = compute_block(experiment, block, provenance.source_digest(experiment.study))
+    return "" if hashlib.sha256(again).hexdigest() == sha256(path) else f"{path}: computed again, its bytes differ"

@@ -1,0 +1,286 @@
+"""Slow, obvious oracles: the textbook's equations, one step of one row at a time. Imports NumPy and the standard library.
+
+Axes: T time, B batch, I input, H hidden, L layers, D directions, G gates, S states. Parameters carry PyTorch's names,
+gate orders and shapes. Every function of values also takes complex numbers and leading axes, so that a derivative is the
+imaginary part of one evaluation at value + i·1e-100, exact to rounding, and no derivative is written down by hand.
+"""
+
+import hashlib
+import math
+
+import numpy as np
+
+# One step of each cell: step(p, x, state) -> (new state, every gate and what else is looked at, by name).
+# p holds the parameters of one pass: weight_ih (G·H, I), weight_hh (G·H, H), bias_ih, bias_hh (G·H,), peepholes (H,).
+
+
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def relu(a):
+    return np.where(a.real > 0, a, 0)
+
+
+def identity(a):
+    return a
+
+
+def times(matrix, vector):
+    return (matrix @ vector[..., None])[..., 0]
+
+
+def split(blocks, count):
+    return np.split(blocks, count, axis=-1)
+
+
+def from_input(p, x):
+    return times(p["weight_ih"], x) + p["bias_ih"]
+
+
+def from_state(p, h):
+    return times(p["weight_hh"], h) + p["bias_hh"]
+
+
+def elman(phi):
+    def step(p, x, state):
+        h = phi(from_input(p, x) + from_state(p, state[0]))
+        return (h,), {"h": h}
+
+    return step
+
+
+def lstm(p, x, state):
+    h, c = state
+    a_i, a_f, a_g, a_o = split(from_input(p, x) + from_state(p, h), 4)
+    i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
+    c_new = f * c + i * g
+    h_new = o * np.tanh(c_new)
+    return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o, "h": h_new, "c": c_new}
+
+
+def lstm_peephole(p, x, state):
+    h, c = state
+    a_i, a_f, a_g, a_o = split(from_input(p, x) + from_state(p, h), 4)
+    i = sigmoid(a_i + p["weight_ci"] * c)
+    f = sigmoid(a_f + p["weight_cf"] * c)
+    g = np.tanh(a_g)
+    c_new = f * c + i * g
+    o = sigmoid(a_o + p["weight_co"] * c_new)
+    h_new = o * np.tanh(c_new)
+    return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o, "h": h_new, "c": c_new}
+
+
+def gru(p, x, state):
+    (h,) = state
+    x_r, x_z, x_n = split(from_input(p, x), 3)
+    h_r, h_z, h_n = split(from_state(p, h), 3)
+    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+    n = np.tanh(x_n + r * h_n)
+    h_new = (1 - z) * n + z * h
+    return (h_new,), {"r": r, "z": z, "n": n, "n_h": h_n, "h": h_new}
+
+
+def gru_reset_before(p, x, state):
+    (h,) = state
+    hidden = h.shape[-1]
+    x_r, x_z, x_n = split(from_input(p, x), 3)
+    h_r, h_z, _ = split(from_state(p, h), 3)
+    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+    n = np.tanh(x_n + times(p["weight_hh"][..., 2 * hidden :, :], r * h) + p["bias_hh"][..., 2 * hidden :])
+    h_new = (1 - z) * n + z * h
+    return (h_new,), {"r": r, "z": z, "n": n, "reset_h": r * h, "h": h_new}
+
+
+STEPS = {
+    "rnn_tanh": elman(np.tanh),
+    "rnn_relu": elman(relu),
+    "rnn_sigmoid": elman(sigmoid),
+    "rnn_linear": elman(identity),
+    "lstm": lstm,
+    "lstm_peephole": lstm_peephole,
+    "gru": gru,
+    "gru_reset_before": gru_reset_before,
+}
+GATES = dict.fromkeys(STEPS, 1) | {"lstm": 4, "lstm_peephole": 4, "gru": 3, "gru_reset_before": 3}
+STATES = {cell: ("h", "c") if cell.startswith("lstm") else ("h",) for cell in STEPS}
+PEEPHOLES = dict.fromkeys(STEPS, ()) | {"lstm_peephole": ("ci", "cf", "co")}
+
+
+def shapes_of(cell, input_size, hidden_size, layers=1, directions=1):
+    """Name and shape of every parameter, in PyTorch's order."""
+    shapes, rows = {}, GATES[cell] * hidden_size
+    for level in range(layers):
+        for suffix in (f"_l{level}", f"_l{level}_reverse")[:directions]:
+            width = input_size if level == 0 else directions * hidden_size
+            shapes[f"weight_ih{suffix}"] = (rows, width)
+            shapes[f"weight_hh{suffix}"] = (rows, hidden_size)
+            shapes[f"bias_ih{suffix}"] = shapes[f"bias_hh{suffix}"] = (rows,)
+            for peephole in PEEPHOLES[cell]:
+                shapes[f"weight_{peephole}{suffix}"] = (hidden_size,)
+    return shapes
+
+
+# A network, one row after the other. A row is cut to its length first: there is no padding in here.
+
+
+def of_pass(params, suffix):
+    """The parameters of one direction of one layer, without its suffix."""
+    return {name.removesuffix(suffix): array for name, array in params.items() if name.endswith(suffix)}
+
+
+def run_pass(cell, p, x, state, reverse):
+    """x (T, I), state S × (H,) -> the steps in the order in which they were taken: (t, x_t, old, new, values)."""
+    steps = []
+    for t in reversed(range(len(x))) if reverse else range(len(x)):
+        new, values = STEPS[cell](p, x[t], state)
+        steps.append((t, x[t], state, new, values))
+        state = new
+    return steps
+
+
+def output_of(steps):
+    """h (T, H) in order of time."""
+    return np.stack([new[0] for _, _, _, new, _ in sorted(steps, key=lambda step: step[0])])
+
+
+def run_row(cell, params, x, state, layers, directions):
+    """x (T, I), state S × (L·D, H) -> y (T, D·H) and {suffix: steps} of every pass."""
+    passes = {}
+    for level in range(layers):
+        outputs = []
+        for d in range(directions):
+            suffix = f"_l{level}" + "_reverse" * d
+            initial = tuple(part[level * directions + d] for part in state)
+            passes[suffix] = run_pass(cell, of_pass(params, suffix), x, initial, reverse=d == 1)
+            outputs.append(output_of(passes[suffix]))
+        x = np.concatenate(outputs, axis=-1)
+    return x, passes
+
+
+def forward(cell, params, x, state, lengths, layers=1, directions=1):
+    """x (T, B, I), state S × (L·D, B, H) -> y (T, B, D·H), final states, gates and states by name (T, B, H).
+
+    Beyond a row's length y and gates are 0 and states stay.
+    """
+    steps, batch, hidden = len(x), x.shape[1], state[0].shape[-1]
+    kind = np.result_type(x, *params.values())
+    y, final = np.zeros((steps, batch, directions * hidden), kind), [np.zeros(part.shape, kind) for part in state]
+    trace = {}
+    for b, length in enumerate(lengths):
+        y[:length, b], passes = run_row(cell, params, x[:length, b], [s[:, b] for s in state], layers, directions)
+        for k, (suffix, taken) in enumerate(passes.items()):
+            for part, value in zip(final, taken[-1][3], strict=True):
+                part[k, b] = value
+            for t, _, _, _, values in taken:
+                for name, value in values.items():
+                    trace.setdefault(name + suffix, np.zeros((steps, batch, hidden), kind))[t, b] = value
+            for name, value in zip(STATES[cell], taken[-1][3], strict=True):
+                trace[name + suffix][length:, b] = value
+    return y, tuple(final), trace
+
+
+def loss(cell, params, x, state, lengths, dy, dstate, layers=1, directions=1):
+    """Σ dy·y + Σ dstate·(final states): the scalar whose gradient `gradients` is."""
+    y, final, _ = forward(cell, params, x, state, lengths, layers, directions)
+    return (dy * y).sum() + sum((d * part).sum() for d, part in zip(dstate, final, strict=True))
+
+
+# Gradients: the dense Jacobian of each step, by complex steps, multiplied out from the end.
+
+TINY = 1e-100  # its square underflows to 0, so the imaginary part is the derivative to rounding
+
+
+def step_jacobian(cell, p, x, state):
+    """d (new state) / d (each parameter, x, each old state) as {name: (size, S·H)}."""
+    values = {**p, "x": x} | {f"old {s}": part for s, part in enumerate(state)}
+    sizes = [value.size for value in values.values()]
+    nudged = np.concatenate([value.ravel() for value in values.values()]) + 1j * TINY * np.eye(sum(sizes))
+    blocks = np.split(nudged, np.cumsum(sizes)[:-1], axis=1)
+    parts = {name: block.reshape(-1, *values[name].shape) for name, block in zip(values, blocks, strict=True)}
+    new, _ = STEPS[cell](parts, parts["x"], tuple(parts[f"old {s}"] for s in range(len(state))))
+    derivative = np.concatenate(new, axis=1).imag / TINY
+    return dict(zip(values, np.split(derivative, np.cumsum(sizes)[:-1]), strict=True))
+
+
+def pass_gradient(cell, p, steps, d_output, d_state):
+    """d_output (T, H), d_state S × (H,) -> gradients of p, of the pass's inputs (T, I) and of its initial state."""
+    grads = {name: np.zeros(array.shape) for name, array in p.items()}
+    d_x = np.zeros((len(steps), steps[0][1].size))
+    d_state = [part.copy() for part in d_state]
+    for t, x, old, _, _ in reversed(steps):
+        d_state[0] = d_state[0] + d_output[t]
+        arriving = np.concatenate(d_state)
+        products = {name: block @ arriving for name, block in step_jacobian(cell, p, x, old).items()}
+        for name in grads:
+            grads[name] += products[name].reshape(grads[name].shape)
+        d_x[t] = products["x"]
+        d_state = [products[f"old {s}"] for s in range(len(old))]
+    return grads, d_x, d_state
+
+
+def row_gradient(cell, params, x, state, dy, dstate, layers, directions):
+    """One row: dy (T, D·H), dstate S × (L·D, H) -> gradients of the parameters, of x and of the initial states."""
+    _, passes = run_row(cell, params, x, state, layers, directions)
+    grads, d_initial = {}, [np.zeros(part.shape) for part in state]
+    for level in reversed(range(layers)):
+        d_inputs = []
+        for d, d_output in enumerate(split(dy, directions)):
+            k, suffix = level * directions + d, f"_l{level}" + "_reverse" * d
+            ends = [part[k] for part in dstate]
+            found, d_x, d_old = pass_gradient(cell, of_pass(params, suffix), passes[suffix], d_output, ends)
+            grads |= {name + suffix: value for name, value in found.items()}
+            for part, value in zip(d_initial, d_old, strict=True):
+                part[k] = value
+            d_inputs.append(d_x)
+        dy = sum(d_inputs)
+    return grads, dy, d_initial
+
+
+def gradients(cell, params, x, state, lengths, dy, dstate, layers=1, directions=1):
+    """Gradient of `loss`: {name: as the parameter}, d_x (T, B, I) and S × (L·D, B, H)."""
+    total = {name: np.zeros(array.shape) for name, array in params.items()}
+    d_x, d_initial = np.zeros(x.shape), tuple(np.zeros(part.shape) for part in state)
+    for b, length in enumerate(lengths):
+        row = x[:length, b], [s[:, b] for s in state], dy[:length, b], [d[:, b] for d in dstate]
+        grads, d_x[:length, b], d_old = row_gradient(cell, params, *row, layers, directions)
+        for name in total:
+            total[name] += grads[name]
+        for part, value in zip(d_initial, d_old, strict=True):
+            part[:, b] = value
+    return total, d_x, d_initial
+
+
+# Random numbers: Philox4x32-10 in whole numbers, one word at a time.
+
+
+def philox(counter, key):
+    """Salmon et al. 2011, sec. 3.3 and table 2: ten rounds on four 32-bit words under two."""
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        first, second = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [second // 2**32 ^ c[1] ^ k[0], second % 2**32, first // 2**32 ^ c[3] ^ k[1], first % 2**32]
+        k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
+    return tuple(c)
+
+
+def random_word(i, seed, purpose, step, replica):
+    """Word i of the stream: word i mod 4 of the block with counter (i div 4, step, purpose, replica)."""
+    word = int(hashlib.sha256(purpose.encode()).hexdigest()[:8], 16)
+    return philox((i // 4, step, word, replica), (seed % 2**32, seed // 2**32))[i % 4]
+
+
+def random_uniform(i, *address):
+    """53 bits: the upper 27 of word 2i, then the upper 26 of word 2i + 1."""
+    return (random_word(2 * i, *address) // 2**5 * 2**26 + random_word(2 * i + 1, *address) // 2**6) / 2**53
+
+
+def random_normal(i, *address):
+    """Box–Muller: the pair (2k, 2k + 1) from the uniforms 2k and 2k + 1."""
+    first, second = random_uniform(i // 2 * 2, *address), random_uniform(i // 2 * 2 + 1, *address)
+    wave = math.sin if i % 2 else math.cos
+    return math.sqrt(-2 * math.log(1 - first)) * wave(2 * math.pi * second)
+
+
+def random_integer(i, high, *address):
+    return random_word(i, *address) * high // 2**32

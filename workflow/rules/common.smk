@@ -1,0 +1,112 @@
+# What the rules share: the experiments, resolved at one scale, and the paths and settings that follow from them.
+# Each job of a cluster parses this again, so it reads YAML and sources only: no NumPy, no Numba, no pandas.
+import json
+import shlex
+import subprocess
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+from recurlab import experiment as experiments
+from recurlab import provenance
+from recurlab.report import landing
+
+RECURLAB = f"{shlex.quote(sys.executable)} -m recurlab"
+RESULTS = "results"
+SCALE = config.setdefault("scale", "default")
+
+if SCALE not in experiments.SCALES:
+    raise WorkflowError(
+        f"--config scale={SCALE}: wanted one of {', '.join(experiments.SCALES)}"
+    )
+
+OPTIONS = f"--scale {SCALE} --results {RESULTS}"
+
+if workflow.is_main_process:
+    checked = subprocess.run(
+        [sys.executable, "-m", "recurlab", "check", "--scale", SCALE],
+        capture_output=True,
+        text=True,
+    )
+    if checked.returncode:
+        raise WorkflowError(checked.stderr)
+
+EXPERIMENTS = {
+    name: experiments.expand(path, SCALE) for name, path in experiments.named().items()
+}
+
+if workflow.is_main_process:
+    config["landing"] = landing(RESULTS, list(EXPERIMENTS.values()))
+
+
+wildcard_constraints:
+    experiment="[a-z0-9_]+",
+    case="[0-9a-f]{12}",
+    seeds=r"\d+-\d+",
+    figure="[a-z0-9_]+",
+
+
+def of(wildcards):
+    """The experiment a job belongs to."""
+    return EXPERIMENTS[wildcards.experiment]
+
+
+def final_outputs():
+    """Every table, every figure, and the claims of every experiment that has some."""
+    folders = {name: f"{RESULTS}/{name}/{SCALE}" for name in EXPERIMENTS}
+    tables = [f"{folder}/table.parquet" for folder in folders.values()]
+    claims = [
+        f"{folders[name]}/claims.csv" for name, e in EXPERIMENTS.items() if e.claims
+    ]
+    figures = [
+        f"{folders[name]}/figures/{figure}.svg"
+        for name, e in EXPERIMENTS.items()
+        for figure in e.figures
+    ]
+    return tables + claims + figures
+
+
+def source_digest(wildcards):
+    """The sources behind a block: when they change, it is computed again."""
+    return provenance.source_digest(of(wildcards).study)
+
+
+def blocks(wildcards):
+    """The files of an experiment's blocks: rows and records."""
+    folder = f"{RESULTS}/{wildcards.experiment}/cases"
+    return [
+        f"{folder}/{block.case.id}/{block.seeds}.{kind}"
+        for block in experiments.blocks_of(of(wildcards))
+        for kind in ("parquet", "json")
+    ]
+
+
+def table_settings(wildcards):
+    """What decides a table besides its blocks: the order of the cases, the text and the groups of the summary."""
+    e = of(wildcards)
+    cases = experiments.digest([case.id for case in e.cases])
+    return json.dumps([cases, e.title, e.question, e.summary])
+
+
+def claims_settings(wildcards):
+    e = of(wildcards)
+    return json.dumps([e.title, e.question, e.source, e.claims])
+
+
+def figure_settings(wildcards):
+    """A figure as the file has it, with what its caption in the report says."""
+    e = of(wildcards)
+    return {
+        "figure": e.figures[wildcards.figure],
+        "question": e.question,
+        "seeds": e.seeds,
+    }
+
+
+def scaled(base):
+    """A resource that grows with each attempt: a job that ran out of it gets more."""
+
+    def amount(wildcards, attempt):
+        return base * attempt
+
+    return amount

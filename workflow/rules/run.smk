@@ -1,0 +1,31 @@
+# Blocks of seeds: one job each, and before them one that compiles, since processes that compile the same kernel at the
+# same time can crash. The experiment file is no input: a new grid value, seed or figure runs only what is new.
+rule compile:
+    output:
+        f"{RESULTS}/compiled.json",
+    log:
+        f"{RESULTS}/compile.log",
+    localrule: True
+    params:
+        kernels=provenance.kernel_digest(),
+    shell:
+        f"{RECURLAB} compile --flag {{output:q}} 2> {{log:q}}"
+
+
+rule block:
+    input:
+        ancient(rules.compile.output),
+    output:
+        rows=f"{RESULTS}/{{experiment}}/cases/{{case}}/{{seeds}}.parquet",
+        record=f"{RESULTS}/{{experiment}}/cases/{{case}}/{{seeds}}.json",
+    log:
+        f"{RESULTS}/{{experiment}}/cases/{{case}}/{{seeds}}.log",
+    threads: 1
+    resources:
+        mem_mb=scaled(1500),
+        runtime=scaled(20),
+    params:
+        sources=source_digest,
+    shell:
+        f"{RECURLAB} run {{wildcards.experiment}} {OPTIONS} --case {{wildcards.case}} --seeds {{wildcards.seeds}}"
+        " --threads {threads} 2> {log:q}"
