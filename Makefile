@@ -42,8 +42,8 @@ setup: $(READY)  ## the environment alone, in .venv
 $(READY): requirements.lock pyproject.toml
 	@"$(PY)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else 1)' || \
 	    { echo "recurlab needs Python 3.11 or newer; '$(PY)' is $$("$(PY)" --version 2>&1). Try: make PY=python3.12" >&2; exit 1; }
-	@echo "== making the environment in $(VENV): about a minute and 1.1 GB, once"
-	@$(PYTHON) -c '' 2>/dev/null || "$(PY)" -m venv --clear $(VENV) || \
+	@$(PYTHON) -c '' 2>/dev/null || { \
+	    echo "== making the environment in $(VENV): about a minute and 1.1 GB, once"; "$(PY)" -m venv --clear $(VENV); } || \
 	    { echo "No venv here: on Debian or Ubuntu, apt install python3-venv" >&2; exit 1; }
 	@echo "== installing the locked packages"
 	@$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock

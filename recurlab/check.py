@@ -60,7 +60,7 @@ def _problems_at(content: dict, scale: str, overrides, outputs: bool) -> list[st
     if name not in STUDIES:
         return [*problems, f"study: got {_shown(name)}, wanted a study{suggest(name, STUDIES)}"]
     study, given = load_study(name), _given(settings)
-    problems += [problem for together in given for problem in _parameters(together, name, study)]
+    problems += [problem for place, entries in given.items() for problem in _parameters(place, entries, name, study)]
     return problems + (_outputs(settings, given, study) if outputs else [])
 
 
@@ -88,13 +88,13 @@ def _shape_problems(error) -> list[str]:
     return [f"{_join(place)}: got {_shown(error.instance)}, wanted {error.schema['description']}"]
 
 
-def _given(settings: dict) -> list[list[Given]]:
-    """What the file gives to the parameters, grid by grid; parts of a wrong shape (the schema told) are left out."""
+def _given(settings: dict) -> dict[str, list[Given]]:
+    """What the file gives to the parameters for each grid; parts of a wrong shape (the schema told) are left out."""
     fixed = [Given("fixed", str(name), [value]) for name, value in _mapping(settings.get("fixed")).items()]
     replicas = [entry for entry in _listed("replicas", _mapping(settings.get("replicas"))) if entry.name != "seeds"]
     grid = settings.get("grid", {})
     places = [(f"grid[{i}]", part) for i, part in enumerate(grid)] if isinstance(grid, list) else [("grid", grid)]
-    return [[*fixed, *_listed(place, _mapping(part)), *replicas] for place, part in places]
+    return {place: [*fixed, *_listed(place, _mapping(part)), *replicas] for place, part in places}
 
 
 def _mapping(value) -> dict:
@@ -105,20 +105,20 @@ def _listed(place: str, lists: dict) -> list[Given]:
     return [Given(place, str(name), values) for name, values in lists.items() if isinstance(values, list)]
 
 
-def _parameters(given: list[Given], study_name: str, study: Study) -> list[str]:
+def _parameters(place: str, entries: list[Given], study_name: str, study: Study) -> list[str]:
     """What the study's signature has against the fixed values, one grid and the replicas together."""
     kinds = parameters_of(study)
-    times = Counter(entry.name for entry in given)
-    problems = [problem for entry in given for problem in _entry_problems(entry, study_name, study, kinds)]
+    times = Counter(entry.name for entry in entries)
+    problems = [problem for entry in entries for problem in _entry_problems(entry, study_name, study, kinds)]
     problems += [
-        f"{name}: stands in {' and '.join(entry.place for entry in given if entry.name == name)}, wanted once"
+        f"{name}: stands in {' and '.join(entry.place for entry in entries if entry.name == name)}, wanted once"
         for name, n in times.items()
         if n > 1
     ]
-    place = next((entry.place for entry in given if entry.place.startswith("grid[")), "")
     missing = [name for name in kinds if name not in times]
-    where = "fixed or grid" + (f" (with {place})" if place else "")
-    return problems + [f"{name}: missing in {where}, {study_name} wants {kinds[name].wanted}" for name in missing]
+    return problems + [
+        f"{name}: missing in fixed or {place}, {study_name} wants {kinds[name].wanted}" for name in missing
+    ]
 
 
 def _entry_problems(entry: Given, study_name: str, study: Study, kinds: dict[str, Kind]) -> list[str]:
@@ -141,7 +141,7 @@ def _wanted(kind: Kind, value) -> str:
     return kind.wanted + (suggest(value, names) if names and isinstance(value, str) else "")
 
 
-def _outputs(settings: dict, given: list[list[Given]], study: Study) -> list[str]:
+def _outputs(settings: dict, given: dict[str, list[Given]], study: Study) -> list[str]:
     """What summary, figures and claims ask of the table and do not get."""
     columns = _columns(given, study)
     figures, claims = _mapping(settings.get("figures")), settings.get("claims")
@@ -164,9 +164,9 @@ def _claims(claims: list, columns: list[str]) -> list[str]:
     return [f"claims[{i}]: {problem}" for i, claim in given for problem in check(claim, columns)]
 
 
-def _columns(given: list[list[Given]], study: Study) -> list[str]:
+def _columns(given: dict[str, list[Given]], study: Study) -> list[str]:
     """The columns of the table, as `experiment.table_columns` has them, from settings that may have mistakes."""
-    names = {entry.name: entry.place == "replicas" for together in given for entry in together}
+    names = {entry.name: entry.place == "replicas" for entries in given.values() for entry in entries}
     replicas = sorted(name for name, replica in names.items() if replica)
     return ["case", *sorted(names.keys() - set(replicas)), *replicas, "seed", *study.columns, "source"]
 

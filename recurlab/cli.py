@@ -36,7 +36,8 @@ def main(arguments=None) -> int:
 
 
 def _tell(message: str, code: int) -> int:
-    print(f"recurlab: {message}", file=sys.stderr)
+    """One message on stderr, on lines of its own if it has several; returns the exit code."""
+    print("recurlab:" + ("\n" if "\n" in message else " ") + message, file=sys.stderr)
     return code
 
 
@@ -74,9 +75,10 @@ def run(options) -> int:
         print(*(_command(options, block) for block in todo), sep="\n")
         return 0
     require_writable(options.results)
-    if min(options.jobs, len(todo)) > 1:
+    jobs = options.jobs or max(1, _cores() // options.threads)
+    if min(jobs, len(todo)) > 1:
         _compile(run.compiled_flag(options.results), DTYPES)
-    failures = _run_blocks(experiment, todo, options)
+    failures = _run_blocks(experiment, todo, jobs, options)
     if failures:
         return _tell("\n".join([f"{len(failures)} of {len(todo)} blocks failed, the others are kept", *failures]), 1)
     return _finish(experiment, options.results) if whole else 0
@@ -103,13 +105,13 @@ def _command(options, block) -> str:
     return shlex.join(["recurlab", "run", options.experiment, *changed, *asked])
 
 
-def _run_blocks(experiment, todo, options) -> list[str]:
+def _run_blocks(experiment, todo, jobs: int, options) -> list[str]:
     """Run blocks with progress on stderr; what the failed ones say."""
     from recurlab import run, show
 
     failures = []
     with show.progress(experiment.name, len(todo)) as advance:
-        for block, failure in run.run_blocks(options.results, experiment, todo, options.jobs, options.threads):
+        for block, failure in run.run_blocks(options.results, experiment, todo, jobs, options.threads):
             failures += [failure] if failure else []
             advance(f"case {block.case.id} seeds {block.seeds}{' FAILED' if failure else ''}")
     return failures
@@ -178,9 +180,13 @@ def verify(options) -> int:
 
     names = options.experiments or [name for name in experiment.named() if verify.has_results(options.results, name)]
     experiments = [check.checked(name, options.scale, outputs=False) for name in names]
-    problems, counts = verify.problems(options.results, experiments, options.sample, options.seed)
-    print(f"{counts[0]} checksums checked and {counts[1]} blocks computed again in {len(experiments)} experiments")
-    return _tell("\n".join([f"{len(problems)} mismatches", *problems]), 1) if problems else 0
+    found = verify.verify(options.results, experiments, options.sample, options.seed)
+    print(
+        f"{found.checksums} checksums checked, {found.recomputed} blocks computed again: {len(found.problems)} mismatches"
+    )
+    if found.outdated:
+        print(f"{found.outdated} blocks were not looked at again: other sources computed them")
+    return _tell("\n".join([f"{len(found.problems)} mismatches", *found.problems]), 1) if found.problems else 0
 
 
 def diff(options) -> int:
@@ -267,9 +273,7 @@ def _one_experiment() -> argparse.ArgumentParser:
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", metavar="ID", help="the blocks of this case only")
     parser.add_argument("--seeds", type=_seeds, metavar="A-B", help="the blocks of these seeds only")
-    parser.add_argument(
-        "--jobs", type=_positive, default=_cores(), metavar="N", help="processes at a time (default: cores)"
-    )
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes at a time (default: cores / threads)")
     parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of a process (default: 1)")
     parser.add_argument("--force", action="store_true", help="compute blocks again that are there")
     parser.add_argument("--dry-run", "-n", action="store_true", help="print the commands of the missing blocks")

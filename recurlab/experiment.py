@@ -81,11 +81,11 @@ _Loader.add_implicit_resolver(_FLOAT, re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$
 
 
 def project_root() -> Path:
-    """The folder with `experiments/`: that of a Snakefile above the working folder, else beside or in the package."""
+    """The folder with Snakefile and experiments/ above the working folder, else beside the package, else the package."""
     here = Path.cwd()
-    above = [folder for folder in (here, *here.parents) if (folder / "Snakefile").is_file()]
-    places = [folder for folder in (*above, PACKAGE.parent) if (folder / "experiments").is_dir()]
-    return places[0] if places else PACKAGE
+    places = (here, *here.parents, PACKAGE.parent)
+    whole = [place for place in places if (place / "Snakefile").is_file() and (place / "experiments").is_dir()]
+    return whole[0] if whole else PACKAGE
 
 
 def named() -> dict[str, Path]:
@@ -107,11 +107,13 @@ def find(name: str) -> Path:
 
 
 def suggest(name: str, known) -> str:
-    """'; did you mean x?' when a known name is close, then all the known names: the end of an error message."""
+    """'; did you mean x?' when a known name is close, then the known names (24 of them): the end of an error message."""
     from difflib import get_close_matches
 
-    close = get_close_matches(str(name), list(known), n=1)
-    return (f"; did you mean '{close[0]}'?" if close else "") + f" (known: {', '.join(known) or 'none'})"
+    known = list(known)
+    close = get_close_matches(str(name), known, n=1)
+    shown = ", ".join(known[:24]) + (f" and {len(known) - 24} more" if len(known) > 24 else "")
+    return (f"; did you mean '{close[0]}'?" if close else "") + f" (known: {shown or 'none'})"
 
 
 def parse(text: str) -> tuple[Any, list[str]]:

@@ -60,10 +60,14 @@ def _study_row(name: str, study) -> dict:
 
 
 def list_figures() -> list[dict]:
-    """Every kind of plot with the keys its figures may have."""
+    """Every kind of plot with the keys of its own; those of every kind come last."""
     from recurlab.figures import FIGURES
+    from recurlab.figures.keys import COMMON
 
-    return [{"plot": name, "keys": ", ".join(kind.keys)} for name, kind in FIGURES.items()]
+    kinds = [
+        {"plot": name, "what": _module_line(kind.paint), "keys": ", ".join(kind.keys)} for name, kind in FIGURES.items()
+    ]
+    return [*kinds, {"plot": "(every kind)", "what": "keys that every figure may have", "keys": ", ".join(COMMON)}]
 
 
 def list_estimators() -> list[dict]:
@@ -75,6 +79,11 @@ def list_estimators() -> list[dict]:
 
 def _first_line(function) -> str:
     return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+def _module_line(function) -> str:
+    """What the module of a function says it holds, without the name it begins with."""
+    return (inspect.getmodule(function).__doc__ or "").partition("\n")[0].partition(": ")[2]
 
 
 LISTS = {

@@ -6,8 +6,6 @@
 import warnings
 from pathlib import Path
 
-import pyarrow as pa
-
 from recurlab import provenance, results, summary
 from recurlab.experiment import Experiment, blocks_of
 from recurlab.files import checksums, read_json, write_bytes, write_json, write_text
@@ -26,13 +24,13 @@ def write_tables(folder, experiment: Experiment) -> list[Path]:
     _warn_of_sources(experiment, {block["source_digest"] for block in blocks})
     frame = summary.summarise(results.to_frame(table), experiment, results.roles_of(table))
     target = results.table_folder(folder, experiment)
-    timing = pa.Table.from_pylist([{key: block[key] for key in TIMED} for block in blocks])
+    timing = results.encode_records([{key: block[key] for key in TIMED} for block in blocks])
     written = [
         write_bytes(target / "table.parquet", results.encode(table)),
         write_text(target / "summary.csv", summary.csv(frame)),
         write_text(target / "summary.md", summary.markdown(experiment.title, experiment.question, frame)),
         write_text(target / "summary.html", summary.page(experiment.title, experiment.question, frame)),
-        write_bytes(target / "timing.parquet", results.encode(timing)),
+        write_bytes(target / "timing.parquet", timing),
     ]
     told = {
         "rows": len(table),

@@ -42,10 +42,13 @@ def philox(counter, key) -> tuple:
 
 
 def words(stream: Stream, count: int, start: int = 0) -> np.ndarray:
-    """The 32-bit words start … start+count-1 of a stream, as uint64 (count,)."""
+    """The 32-bit words start … start+count-1 of a stream, as uint64 (count,); ValueError for an address out of range."""
+    seed, step, replica = int(stream.seed), int(stream.step), int(stream.replica)
+    if not (0 <= seed < 2**64 and 0 <= step < 2**32 and 0 <= replica < 2**32):
+        raise ValueError(f"stream: expected seed in [0, 2^64), step and replica in [0, 2^32), got {stream}")
     first, last = start // 4, -(-(start + count) // 4)
-    counter = (np.arange(first, last, dtype=np.uint64), stream.step, purpose_word(stream.purpose), stream.replica)
-    key = (stream.seed & 0xFFFFFFFF, stream.seed >> 32 & 0xFFFFFFFF)
+    counter = (np.arange(first, last, dtype=np.uint64), step, purpose_word(stream.purpose), replica)
+    key = (seed & 0xFFFFFFFF, seed >> 32)
     block = np.stack(np.broadcast_arrays(*philox(counter, key)), axis=-1).ravel()
     return block[start - 4 * first : start - 4 * first + count]
 

@@ -81,6 +81,11 @@ def encode(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def encode_records(records: list[dict]) -> bytes:
+    """Records with equal keys as parquet, one row each."""
+    return encode(pa.Table.from_pylist(records))
+
+
 def read(path) -> pa.Table:
     """The table in a parquet file; FileNotFoundError, or ValueError that names a file which is cut off or damaged."""
     if not Path(path).is_file():

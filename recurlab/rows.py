@@ -10,7 +10,6 @@ import numpy as np
 import scipy
 
 CONFIDENCE = 0.95
-RESAMPLES = 9999  # of the bootstrap: the end points then move by less than 2 % of the width between two streams
 
 
 def listed(value) -> list:
@@ -71,18 +70,19 @@ def wilson(share, n):
 
 
 def quantile_interval(values, q: float) -> tuple[float, float]:
-    """(low, high) of the 95 % percentile bootstrap interval of the q-quantile of `values` (n,), always the same stream.
+    """(low, high) of the q-quantile from the order statistics of `values` (n,): at least 95 % for any distribution.
 
-    NaN where no 95 % interval exists: with q^n + (1-q)^n > 0.05 even [min, max] misses the quantile too often
-    (n < 6 for the median, n < 29 for q = 0.9).
+    The number of values below the quantile is binomial, so x_(l) and x_(u) enclose it unless the count is < l or >= u,
+    each at most 2.5 % likely (Conover 1999, sec. 3.2). NaN where no such rank exists: n < 6 for the median, n < 36 for
+    q = 0.9. The percentile bootstrap would do it with fewer values, but holds 0.84 in place of 0.95 at n = 32, q = 0.9.
     """
-    n = len(values)
-    if q**n + (1 - q) ** n > 1 - CONFIDENCE:
+    tail = (1 - CONFIDENCE) / 2
+    below = scipy.special.bdtr(np.arange(len(values)), len(values), q)  # P(count <= k)
+    low, high = (below <= tail).sum(), (below < 1 - tail).sum() + 1  # ranks, from 1
+    if low < 1 or high > len(values):
         return np.nan, np.nan
-    draws = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
-    estimates = np.quantile(np.asarray(values)[draws], q, axis=1)
-    low, high = np.quantile(estimates, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-    return float(low), float(high)
+    ordered = np.sort(values)
+    return float(ordered[low - 1]), float(ordered[high - 1])
 
 
 def summarise(frame, groups, y: str, also=()):

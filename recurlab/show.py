@@ -15,10 +15,11 @@ def table(rows: list[dict], title: str = "") -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(*rows[0], title=title or None)
     for row in rows:
-        drawn.add_row(*map(text, row.values()))
+        drawn.add_row(*(Text(text(value)) for value in row.values()))  # Text: a bracket is no markup
     Console().print(drawn)
 
 
@@ -31,7 +32,7 @@ def text(value) -> str:
 def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
     """A function to call with a text as each of `total` parts is done; it shows rate and time left on stderr."""
     begun = time.perf_counter()
-    if not sys.stderr.isatty():
+    if not (total and sys.stderr.isatty()):
         yield _line_writer(what, total, begun)
         return
     from rich import progress as parts

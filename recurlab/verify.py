@@ -3,6 +3,7 @@
 import hashlib
 import random
 from pathlib import Path
+from typing import NamedTuple
 
 from recurlab import provenance
 from recurlab.experiment import Block, Experiment, blocks_of
@@ -13,16 +14,25 @@ from recurlab.run import compute_block, is_done
 UNRECORDED = (".log", ".tmp")  # a job's log, and what a killed job may leave; every other file stands in a record
 
 
-def problems(folder, experiments: list[Experiment], count: int, seed: int) -> tuple[list[str], tuple[int, int]]:
-    """What is wrong with results, and how many (checksums were checked, blocks were computed again).
+class Verified(NamedTuple):
+    """What was found: problems in words, and the number of checksums, recomputed blocks, and blocks of old sources."""
 
-    `count` blocks of each experiment are computed again, chosen at random by `seed`.
-    """
+    problems: list[str]
+    checksums: int
+    recomputed: int
+    outdated: int
+
+
+def verify(folder, experiments: list[Experiment], count: int, seed: int) -> Verified:
+    """Check all checksums of experiments and compute `count` blocks of each again, chosen at random by `seed`."""
     recorded = [record for experiment in experiments for record in checksums_of(folder, experiment)]
-    samples = [(each, block) for each in experiments for block in sample_of(folder, each, count, seed)]
+    current = [(each, [block for block in blocks_of(each) if is_done(folder, each, block)]) for each in experiments]
+    present = sum(block_path(folder, each, block).is_file() for each in experiments for block in blocks_of(each))
+    samples = [(each, block) for each, blocks in current for block in sample_of(each, blocks, count, seed)]
     found = [checksum_problem(*record) for record in recorded]
     found += [block_problem(folder, experiment, block) for experiment, block in samples]
-    return [problem for problem in found if problem], (len(recorded), len(samples))
+    outdated = present - sum(len(blocks) for _, blocks in current)
+    return Verified([problem for problem in found if problem], len(recorded), len(samples), outdated)
 
 
 def has_results(folder, name: str) -> bool:
@@ -54,9 +64,8 @@ def checksum_problem(path: Path, expected: str) -> str:
     return "" if sha256(path) == expected else f"{path}: its SHA-256 differs from the recorded one"
 
 
-def sample_of(folder, experiment: Experiment, count: int, seed: int) -> list[Block]:
-    """`count` blocks drawn at random from those that are intact and made by the present sources."""
-    blocks = [block for block in blocks_of(experiment) if is_done(folder, experiment, block)]
+def sample_of(experiment: Experiment, blocks: list[Block], count: int, seed: int) -> list[Block]:
+    """`count` of the blocks drawn at random, by seed and name of the experiment."""
     return random.Random(f"{seed} {experiment.name}").sample(blocks, min(count, len(blocks)))
 
 

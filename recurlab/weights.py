@@ -115,15 +115,26 @@ def init(
     expect_choice("recurrent", recurrent, INITS)
     expect_choice("input", input, INITS)
     expect_choice("bias", bias, BIASES)
+    settings = {"seed": seed, "gain": gain, "input_gain": input_gain, "forget_bias": forget_bias, "chrono": chrono}
+    size = _common_shape(settings)
     _check_gate_bias(layer, forget_bias, chrono)
-    settings = [seed, gain, input_gain, forget_bias, chrono]
-    size = np.broadcast_shapes(*(np.shape(value) for value in settings))
-    expect(len(size) <= 1, "seed, gain, input_gain, forget_bias, chrono", f"shape {size}", "numbers or equally long sequences")
-    values = [np.broadcast_to(np.asarray(value, object), size).ravel() for value in settings]
+    values = [np.broadcast_to(np.asarray(value, object), size).ravel() for value in settings.values()]
     networks = [_network(layer, recurrent, input, bias, *one) for one in zip(*values, strict=True)]
     if not size:
         return networks[0]
     return {name: np.stack([network[name] for network in networks]) for name in networks[0]}
+
+
+def _common_shape(settings: dict) -> tuple[int, ...]:
+    """() or (R,), the replica axis of the settings together; seeds must be whole and everything else finite numbers."""
+    for name, value in settings.items():
+        array = np.asarray(0 if value is None else value)
+        kinds, wanted = ("iu", "whole numbers") if name == "seed" else ("iuf", "finite numbers")
+        expect(array.dtype.kind in kinds and np.all(np.isfinite(array)), name, value, wanted)
+    sizes = sorted({np.shape(value) for value in settings.values()} - {(), (1,)})
+    fits = len(sizes) <= 1 and all(len(size) == 1 and size[0] > 0 for size in sizes)
+    expect(fits, ", ".join(settings), f"shapes {sizes}", "numbers or equally long sequences")
+    return np.broadcast_shapes(*(np.shape(value) for value in settings.values()))
 
 
 def _check_gate_bias(layer, forget_bias, chrono) -> None:

@@ -1,5 +1,4 @@
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -8,17 +7,12 @@ import pytest
 for variable in ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-LEFT_OUT = {
-    "oracle": (find_spec("torch") is None, "torch is not installed: make test-oracle installs it"),
-    "data": ("RECURLAB_DATA" not in os.environ, "RECURLAB_DATA does not name a folder of corpora"),
-}
-
 
 def pytest_collection_modifyitems(items):
+    without = pytest.mark.skip(reason="RECURLAB_DATA does not name a folder of corpora")
     for item in items:
-        for marker, (left_out, reason) in LEFT_OUT.items():
-            if left_out and item.get_closest_marker(marker):
-                item.add_marker(pytest.mark.skip(reason=reason))
+        if item.get_closest_marker("data") and "RECURLAB_DATA" not in os.environ:
+            item.add_marker(without)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
-"""Slow, obvious oracles: the textbook's equations, one step of one row at a time. Imports NumPy and the standard library.
+"""Slow, obvious oracles: the textbook's equations, one step of one row at a time. Imports nothing of recurlab.
 
 Axes: T time, B batch, I input, H hidden, L layers, D directions, G gates, S states. Parameters carry PyTorch's names,
-gate orders and shapes. Every function of values also takes complex numbers and leading axes, so that a derivative is the
-imaginary part of one evaluation at value + i·1e-100, exact to rounding, and no derivative is written down by hand.
+gate orders and shapes. Every function of values also takes complex numbers and leading axes, so that a derivative is
+the imaginary part of one evaluation at value + i·1e-100, exact to rounding, and none is written down by hand.
 """
 
 import hashlib

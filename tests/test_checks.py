@@ -136,6 +136,12 @@ def test_a_parameter_of_another_number_of_replicas(call):
     refuses(f"params['{name}']", "(2, 20)", expected, run, call, params=call.params | {name: wrong})
 
 
+def test_no_replicas_at_all(call):
+    params = {name: np.zeros((0, *array.shape[len(call.lead) :])) for name, array in call.params.items()}
+    for function in (run, back):
+        refuses("params", "R = 0 replicas", "R ≥ 1", function, call, params=params)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int64", "complex128", ">f8"])
 def test_a_parameter_of_another_dtype(call, dtype):
     name = "weight_hh_l0"
@@ -176,6 +182,7 @@ def test_an_x_without_steps_or_rows(call, shape):
     refuses("x", str(shape)[1:-1], "T ≥ 1 and B ≥ 1", run, call, x=np.zeros(call.lead + shape), lengths=None)
 
 
+@pytest.mark.filterwarnings("ignore:.* encountered in scalar")  # what kernels that run uncompiled say of inf
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("argument", ["x", "state", "params", "dy", "dstate"])
 def test_nan_and_infinity_unless_the_check_is_off(call, argument, bad):
@@ -196,7 +203,9 @@ def test_nan_and_infinity_unless_the_check_is_off(call, argument, bad):
     refuses(name, f"{bad} at index {place}", "finite values", function, call, **{argument: value})
     changed = vars(call) | {argument: value}
     y, _, tape = forward(*(changed[n] for n in ("layer", "params", "x", "state", "lengths")), check=False)
-    _, d_x, _ = backward(*(changed[n] for n in ("layer", "params")), tape, changed["dy"], changed["dstate"], check=False)
+    _, d_x, _ = backward(
+        *(changed[n] for n in ("layer", "params")), tape, changed["dy"], changed["dstate"], check=False
+    )
     assert y.shape == call.dy.shape and d_x.shape == call.x.shape
 
 
@@ -240,7 +249,9 @@ def test_a_length_that_is_none(call, lengths):
     refuses("lengths", str(list(lengths)), "values from 1 to T = 5", run, call, lengths=lengths)
 
 
-@pytest.mark.parametrize("lengths", [(5, 1), (5, 1, 3, 2), ((5, 1, 3),), 5, (5.0, 1.0, 3.0), (True, True, True), ("5", "1", "3")])
+@pytest.mark.parametrize(
+    "lengths", [(5, 1), (5, 1, 3, 2), ((5, 1, 3),), 5, (5.0, 1.0, 3.0), (True, True, True), ("5", "1", "3")]
+)
 def test_lengths_that_are_not_one_whole_number_a_row(call, lengths):
     refuses("lengths", str(np.shape(lengths)), "whole numbers (3,)", run, call, lengths=lengths)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numba import config
 
 from recurlab.cells import CELLS
-from recurlab.kernels import denormals
+from recurlab.kernels import cpu, denormals
 from recurlab.layers.recurrent import backward, forward, parameter_shapes, recurrent, trace
 
 EXACT = 1e-12
@@ -165,6 +165,26 @@ def test_any_shape_is_that_of_the_equations(cell, case):
     check_gradients(cell, case)
 
 
+def test_read_only_arguments_change_no_bit_and_compile_nothing_anew():
+    p, layer = problem("gru", SMALL), layer_of("gru", SMALL)
+    expected = both(layer, p)
+    arrays = [array.copy() for array in (*p.params.values(), p.x, p.dy, *p.state, *p.dstate)]
+    for array in arrays:
+        array.flags.writeable = False
+    values = iter(arrays)
+    frozen = p._replace(
+        params={name: next(values) for name in p.params},
+        x=next(values),
+        dy=next(values),
+        state=tuple(next(values) for _ in p.state),
+        dstate=tuple(next(values) for _ in p.dstate),
+    )
+    kernels = *cpu.kernels_of("gru"), cpu.weight_gradients
+    before = [getattr(kernel, "signatures", []) for kernel in kernels]  # none where kernels run uncompiled
+    assert_same_bits(both(layer, frozen), expected)
+    assert [getattr(kernel, "signatures", []) for kernel in kernels] == before
+
+
 # replicas
 
 
@@ -214,6 +234,19 @@ def test_a_replica_that_overflows_leaves_its_neighbours_their_bits():
     assert_same_bits(pick(found, 0), both(layer, calm))
     for b, length in enumerate(case.lengths):
         assert (found["y"][1, length:, b] == 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:.* encountered in scalar")
+def test_a_row_that_overflows_at_its_end_has_a_finite_gradient_up_to_there():
+    """h = 1, 1e200, inf and then padding: dL/dW_hh = h_0 · 1e200 + h_1 · 1 for L = h_2, as for the row alone."""
+    layer = recurrent("rnn_linear", 1, 1, dtype="float64")
+    params = {name: np.zeros(shape) for name, shape in parameter_shapes(layer).items()} | {
+        "weight_hh_l0": np.array([[1e200]])
+    }
+    x, state = np.zeros((4, 1, 1)), (np.ones((1, 1, 1)),)
+    _, final, tape = forward(layer, params, x, state, [2])
+    grads, _, _ = backward(layer, params, tape, np.zeros((4, 1, 1)), (np.ones((1, 1, 1)),))
+    assert np.isinf(final[0]) and grads["weight_hh_l0"] == 2e200
 
 
 # rows and padding
@@ -322,7 +355,9 @@ def test_denormals_are_flushed_on_request_and_the_callers_state_is_put_back(dtyp
 
 
 @needs_mxcsr
-@pytest.mark.parametrize("callers", [0, denormals.FLUSH_AND_TREAT_AS_ZERO, 0x6000], ids=["plain", "flushing", "truncating"])
+@pytest.mark.parametrize(
+    "callers", [0, denormals.FLUSH_AND_TREAT_AS_ZERO, 0x6000], ids=["plain", "flushing", "truncating"]
+)
 def test_the_callers_floating_point_state_survives_an_exception(callers):
     before = denormals.read_state()
     try:
@@ -348,13 +383,13 @@ def test_a_layer_that_fails_half_way_puts_the_floating_point_state_back(monkeypa
 
 # What runs against a changed copy of the sources (test_mutations.py): seconds even where the kernels are not compiled.
 
-PEEPHOLED_REPLICAS = Case(steps=2, batch=1, inputs=2, hidden=2, directions=2)
-CHECKS = {f"gradients of {cell}": (check_gradients, cell, SMALL) for cell in CELLS}
-CHECKS |= {f"forward of {cell}": (check_forward, cell, SMALL) for cell in CELLS}
-CHECKS |= {f"replicas of {cell}": (check_replicas, cell, PEEPHOLED_REPLICAS, True) for cell in ("lstm_peephole", "gru")}
-CHECKS |= {"own x of gru": (check_replicas, "gru", PEEPHOLED_REPLICAS, False)}
+TWO_STEPS = Case(steps=2, batch=1, inputs=2, hidden=2, directions=2)
+CHECKS = {f"forward of {cell}": (check_forward, cell, SMALL) for cell in CELLS}
+CHECKS |= {f"gradients of {cell}": (check_gradients, cell, SMALL) for cell in CELLS}
+CHECKS |= {f"replicas of {cell}": (check_replicas, cell, TWO_STEPS) for cell in ("lstm_peephole", "gru")}
+CHECKS |= {"replicas of gru, shared x": (check_replicas, "gru", TWO_STEPS, True)}
 CHECKS |= {f"rows of {cell}": (check_rows, cell, SMALL) for cell in ("lstm", "gru_reset_before")}
-CHECKS |= {f"padding of {cell}": (check_padding, cell, SMALL) for cell in ("lstm", "gru_reset_before")}
+CHECKS |= {f"padding of {cell}": (check_padding, cell, SMALL, np.nan) for cell in ("lstm", "gru_reset_before")}
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -1,4 +1,4 @@
-"""How the kernels get their cell: names that tell bindings apart, a disk cache that hits, and no index out of bounds."""
+"""How kernels get their cell: names that tell bindings apart, a disk cache that hits, no index out of bounds."""
 
 import json
 import os

@@ -45,7 +45,12 @@ def params_of(op, named, d, suffix):
     """The parameters of direction d, from W, R, B (or none) and P."""
     hidden, count = named["R"].shape[-1], len(ORDER[op]) * named["R"].shape[-1]
     biases = named["B"][d] if "B" in named else np.zeros(2 * count, named["W"].dtype)
-    params = {"weight_ih": named["W"][d], "weight_hh": named["R"][d], "bias_ih": biases[:count], "bias_hh": biases[count:]}
+    params = {
+        "weight_ih": named["W"][d],
+        "weight_hh": named["R"][d],
+        "bias_ih": biases[:count],
+        "bias_hh": biases[count:],
+    }
     params = {name: in_our_order(op, array) for name, array in params.items()}
     if "P" in named:
         params |= {f"weight_{k}": named["P"][d].reshape(3, hidden)[place].copy() for k, place in PEEPHOLES.items()}
@@ -60,7 +65,9 @@ def adapter(node, named):
     attributes, op = attributes_of(node), node.op_type
     direction, batch_first = attributes.get("direction", b"forward").decode(), attributes.get("layout", 0)
     x = np.swapaxes(named["X"], 0, 1).copy() if batch_first else named["X"]
-    states = [named[name].swapaxes(0, 1) if batch_first else named[name] for name in named if name.startswith("initial")]
+    states = [
+        named[name].swapaxes(0, 1) if batch_first else named[name] for name in named if name.startswith("initial")
+    ]
     suffixes = {"forward": [""], "reverse": ["_reverse"], "bidirectional": ["", "_reverse"]}[direction]
     layer = recurrent(
         cell_of(node, attributes, named),

@@ -181,3 +181,13 @@ def test_no_two_purposes_share_a_word():
     written = {purpose.replace("{}", name) for purpose in purposes() for name in names | {"_l0"}}
     assert any(purpose.startswith("init ") for purpose in written)
     assert len({purpose_word(purpose) for purpose in written}) == len(written)
+
+
+@pytest.mark.parametrize("part, value", [("seed", -1), ("seed", 2**64), ("step", 2**32), ("replica", -1)])
+def test_an_address_out_of_range_is_refused(part, value):
+    with pytest.raises(ValueError, match="stream: expected seed"):
+        words(Stream(**{"seed": 0, "purpose": "test", part: value}), 1)
+
+
+def test_numpy_integers_address_the_same_numbers():
+    assert (words(Stream(np.int32(5), "test"), 8) == words(Stream(5, "test"), 8)).all()

@@ -1,4 +1,4 @@
-"""Against torch.nn.RNN, LSTM and GRU on the CPU: outputs, states and every gradient, with torch's own parameter names."""
+"""Against torch.nn.RNN, LSTM and GRU on the CPU: outputs, states, every gradient, under torch's parameter names."""
 
 import numpy as np
 import pytest

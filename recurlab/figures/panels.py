@@ -4,6 +4,7 @@ import math
 import textwrap
 from typing import NamedTuple
 
+import numpy as np
 import seaborn
 from matplotlib.ticker import NullFormatter, NullLocator
 
@@ -18,6 +19,8 @@ WRAP = 4  # panels side by side unless `col_wrap` says otherwise
 NARROW = 5  # more panels side by side than this have no room for a legend at their right
 BARE = ("", "1", "-", "none")  # units that are not printed
 TALLEST = 2.8  # inches: a wide panel is no higher, unless it must be square
+ROUNDS = 8  # of layout at most; two to four are the rule
+STILL = 1e-3  # of the page: a panel that moves less stands still
 FEW = 8  # so many places on a logarithmic x axis are its ticks
 
 
@@ -35,7 +38,7 @@ def picture(kind, rows, figure: dict, units: dict):
     if "path_hue" in figure:
         figure = {**figure, "hue": figure["path_hue"]}  # on a surface it is the paths that are told apart
     look, frame = look_of(rows, figure), _frame(rows, figure)
-    canvas = new_figure(frame.width, frame.width)
+    canvas = new_figure(frame.width, frame.down * frame.width / frame.across / kind.ratio + 0.5)
     share = {"sharex": figure.get("sharex", True), "sharey": figure.get("sharey", True)}
     grid = canvas.subplots(frame.down, frame.across, squeeze=False, **share)
     for axes, cell in zip(grid.flat, frame.cells, strict=False):
@@ -45,7 +48,7 @@ def picture(kind, rows, figure: dict, units: dict):
     place = _place(figure, frame, found, title)
     panel = _panel_width(figure, frame, found, place)
     _clear_unused(grid, len(frame.cells))
-    _titles(canvas, grid, figure, frame, panel, panel / kind.ratio)
+    _titles(canvas, grid, figure, frame, place, panel, panel / kind.ratio)
     _axis_labels(canvas, grid, kind, figure, units, panel * frame.across, panel / kind.ratio * frame.down)
     if painted is not None:
         label = figure.get("zlabel") or label_of(figure["z"], figure, units)
@@ -53,7 +56,8 @@ def picture(kind, rows, figure: dict, units: dict):
     if has_bar(look):
         draw_hue_bar(canvas, look, figure)
     if place != "none":
-        draw_legend(canvas, found, title, place)
+        above = figure.get("title") if place == "top" and frame.cells != [{}] else None
+        draw_legend(canvas, found, "\n".join(filter(None, [above, title])), place)
     _lay_out(canvas, grid, kind.ratio)
     return canvas
 
@@ -63,7 +67,8 @@ def _frame(rows, figure: dict) -> Frame:
     pairs = [[value for value in (d, a) if value is not None] for d in down for a in across]
     cells = [dict(zip(panels_by(figure), pair, strict=True)) for pair in pairs]
     columns = len(across) if "row" in figure else min(len(across), figure.get("col_wrap", WRAP))
-    width = WIDTHS[figure.get("width", "single" if columns == 1 else "double")]
+    narrow = columns == 1 and figure.get("legend") != "right"
+    width = WIDTHS[figure.get("width", "single" if narrow else "double")]
     return Frame(cells, math.ceil(len(cells) / columns), columns, width)
 
 
@@ -80,17 +85,25 @@ def _panel_width(figure: dict, frame: Frame, found: dict, place: str) -> float:
     """Inches, estimated: what axis labels, colour bar and legend leave to a panel."""
     beside = 0.5 + LETTER * max(map(len, found)) if place == "right" else 0.0
     taken = 0.6 + 0.15 * (frame.across - 1) + (0.8 if "z" in figure else 0.0) + (0.2 if "row" in figure else 0.0)
-    return (frame.width - taken - beside) / frame.across
+    return max((frame.width - taken - beside) / frame.across, 0.6)
 
 
 def _lay_out(canvas, grid, ratio: float) -> None:
-    """Gives the canvas the height at which the panels have their ratio, then fixes every place for all formats."""
-    canvas.draw_without_rendering()
-    width, height = canvas.get_size_inches()
-    panel = grid[0, 0].get_position(original=True)
-    wanted = min(panel.width * width / ratio, max(TALLEST, panel.width * width * (ratio == 1)))
-    canvas.set_size_inches(width, height + grid.shape[0] * (wanted - panel.height * height))
-    canvas.draw_without_rendering()
+    """Gives the canvas the height at which the panels have their ratio, then fixes every place for all formats.
+
+    A round can change the ticks and with them the room that their labels need, so it goes on until nothing moves.
+    """
+    before = None
+    for _ in range(ROUNDS):
+        canvas.draw_without_rendering()
+        width, height = canvas.get_size_inches()
+        panel = grid[0, 0].get_position(original=True)
+        if before is not None and np.allclose(panel.bounds, before, atol=STILL):
+            break
+        before = panel.bounds
+        across, tall = panel.width * width, panel.height * height
+        wanted = across if ratio == 1 else min(across / ratio, TALLEST)
+        canvas.set_size_inches(width, height + grid.shape[0] * (wanted - tall))
     canvas.set_layout_engine("none")
 
 
@@ -136,7 +149,7 @@ def _clear_unused(grid, used: int) -> None:
         grid.flat[k - grid.shape[1]].tick_params(labelbottom=True)
 
 
-def _titles(canvas, grid, figure: dict, frame: Frame, wide: float, tall: float) -> None:
+def _titles(canvas, grid, figure: dict, frame: Frame, place: str, wide: float, tall: float) -> None:
     """Column values above the panels, row values at the right edge, the figure's title over all."""
     row, col = figure.get("row"), figure.get("col")
     for k, (axes, cell) in enumerate(zip(grid.flat, frame.cells, strict=False)):
@@ -147,7 +160,7 @@ def _titles(canvas, grid, figure: dict, frame: Frame, wide: float, tall: float) 
             axes.annotate(text, (1.03, 0.5), xycoords="axes fraction", rotation=270, va="center", ha="left")
     if "title" in figure and frame.cells == [{}]:
         grid[0, 0].set_title(_broken(figure["title"], wide))
-    elif "title" in figure:
+    elif "title" in figure and place != "top":  # where the legend stands on top it has the title
         canvas.suptitle(_broken(figure["title"], frame.width))
 
 
@@ -174,7 +187,7 @@ def _axis_labels(canvas, grid, kind, figure: dict, units: dict, wide: float, tal
     """One label an axis, broken to its length: at the panel if there is one, else for the whole grid."""
     x = figure.get("xlabel") or label_of(figure[kind.x_axis], figure, units)
     y = figure.get("ylabel") or kind.y_text or label_of(figure[kind.y_axis], figure, units)
-    x, y = _broken(x, wide), _broken(y, tall)
+    x, y = _broken(x, wide), _broken(y, tall + 0.3)
     if grid.size == 1:
         grid[0, 0].set(xlabel=x, ylabel=y)
     else:

@@ -1,10 +1,11 @@
 """The one place for how figures look: sizes, type, colours, dashes. Data only; `canvas` hands it to matplotlib."""
 
 WIDTHS = {"single": 3.4, "double": 7.0}  # inches: one and two columns of a journal page
-LETTER = 0.06  # inches: mean width of a character at 7 to 8 pt, to break labels and to place the legend
+LETTER = 0.066  # inches: mean width of a character at 8 pt, to break labels and to place the legend
 
 # Okabe & Ito 2008, told apart by colour-blind readers; without their yellow, which is too light for a line on white.
-CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Wine and olive (Tol 2021) follow, so that eight cells have colours.
+CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#999933")
 ORDERED = "viridis"  # ordered hues: perceptually uniform, lightness falls or rises throughout
 SURFACE, CENTRED = "mako", "vlag"  # heat maps: from dark to light, or white at a centre
 DASHES = ("-", (0, (4, 1.6)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))

@@ -49,7 +49,7 @@ def _read(path: Path) -> tuple[dict, dict]:
     try:
         with safe_open(path, "numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
-    except (SafetensorError, TypeError) as error:
+    except (SafetensorError, TypeError, AttributeError) as error:  # the last two: a number format NumPy does not have
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
 
 
@@ -61,6 +61,7 @@ def _layer(params: dict, metadata: dict, cell: str | None) -> Recurrent:
         except (TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"metadata {KEY!r}: {error}") from None
         expect(cell in (None, layer.cell), "cell", repr(cell), f"{layer.cell!r}, as the file says")
+        expect(layer.num_layers <= len(params), "num_layers", layer.num_layers, f"layers for {len(params)} arrays")
         return layer
     expect(cell is not None, "cell", "None and no metadata in the file", f"one of {', '.join(CELLS)}")
     expect_choice("cell", cell, CELLS)
@@ -75,4 +76,4 @@ def _layer_of_shapes(params: dict, cell: str) -> Recurrent:
     expect_choice("dtype", str(W_ih.dtype), DTYPES)
     levels = {int(found[1]) for name in params if (found := re.fullmatch(r"weight_hh_l(\d+)(_reverse)?", name))}
     bidirectional = "weight_hh_l0_reverse" in params
-    return recurrent(cell, W_ih.shape[1], W_hh.shape[1], max(levels) + 1, bidirectional, str(W_ih.dtype))
+    return recurrent(cell, W_ih.shape[1], W_hh.shape[1], len(levels), bidirectional, str(W_ih.dtype))

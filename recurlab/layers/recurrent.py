@@ -106,6 +106,7 @@ def check_params(layer: Recurrent, params: dict, finite: bool = True) -> int | N
     expect_names("params", params, shapes)
     first = next(iter(shapes))
     replicas = len(params[first]) if np.ndim(params[first]) == len(shapes[first]) + 1 else None
+    expect(replicas != 0, "params", "R = 0 replicas", "R ≥ 1")
     for name, shape in shapes.items():
         full, axes = (shape, "") if replicas is None else ((replicas, *shape), "R, ")
         expect_array(f"params[{name!r}]", params[name], full, layer.dtype, f"({axes}{'rows, columns' if len(shape) == 2 else 'rows'})", finite)
@@ -157,7 +158,7 @@ def backward(layer: Recurrent, params: dict, tape: Tape, dy, dstate=None, *, flu
 
     The gradients of the parameters have the parameters' keys and shapes; a shared x gets one gradient for each replica.
     """
-    dy, dstate = _check_output_gradients(layer, params, tape, dy, dstate, check)
+    dy, dstate = check_output_gradients(layer, params, tape, dy, dstate, check)
     grads, d_initial = {}, [None] * len(layer.passes)
     # The sums over the batch and over directions may meet inf - inf in a diverged replica; kernels do not warn either.
     with denormals_flushed(flush_denormals), np.errstate(over="ignore", invalid="ignore"):
@@ -214,8 +215,10 @@ def backward_pass(layer, params, run: Pass, lengths, dy, dstate):
 
 
 def _with_replicas(array: np.ndarray, ndim: int) -> np.ndarray:
-    """A contiguous array with a replica axis in front of its `ndim` own."""
-    return np.ascontiguousarray(array if array.ndim == ndim + 1 else array[None])
+    """A contiguous array with a replica axis in front of its `ndim` own; writable, for a read-only one is another type
+    to Numba, which would compile every kernel once more (8 s measured).
+    """
+    return np.require(array if array.ndim == ndim + 1 else array[None], requirements=("C", "W"))
 
 
 def _vectors(layer, params, suffix) -> np.ndarray:
@@ -331,7 +334,7 @@ def _describe(value) -> str:
     return f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
 
 
-def _check_output_gradients(layer, params, tape, dy, dstate, finite):
+def check_output_gradients(layer, params, tape, dy, dstate, finite):
     """dy with a replica axis and dstate as a list of (R, L·D, B, H)."""
     replicas = check_params(layer, params, finite)
     check_tape(layer, replicas, tape)

@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from recurlab.layers.recurrent import Recurrent, Tape, backward, backward_pass, gate_blocks, recurrent_operands
+from recurlab.layers.checks import expect
+from recurlab.layers.recurrent import (
+    Recurrent,
+    Tape,
+    backward,
+    backward_pass,
+    check_output_gradients,
+    gate_blocks,
+    recurrent_operands,
+)
 from recurlab.measures.jacobian import expect_one_direction, pull_back
 
 
@@ -13,12 +22,12 @@ def gradient_by_lag(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray, 
     unit vector and a logarithm, so lag 10,000 neither under- nor overflows; lags beyond a row's length are NaN.
     """
     expect_one_direction(layer)
-    dy = dy if tape.replicated else dy[None]
-    direction, scale = _start(layer, tape, dstate)
+    dy, dstate = check_output_gradients(layer, params, tape, dy, dstate, True)
+    direction, scale = _start(dstate)
     steps = dy.shape[1]
     logs = np.empty((len(dy), steps + 1, dy.shape[2]))
     for s in range(steps - 1, -1, -1):
-        direction, scale = _inject(direction, scale, dy[:, s])
+        direction, scale = _inject(direction, scale, np.where((s < tape.lengths)[:, None], dy[:, s], 0))
         logs[:, s + 1] = scale
         direction, scale = _normalise(pull_back(layer, params, tape, s, direction[:, :, None])[:, :, 0], scale)
     logs[:, 0] = scale
@@ -26,14 +35,10 @@ def gradient_by_lag(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray, 
     return logs if tape.replicated else logs[0]
 
 
-def _start(layer, tape, dstate):
-    """The gradient at the end as unit vectors (R, B, S, L, H) and logs (R, B)."""
-    replicas, states, _, batch, hidden = tape.passes[0].states.shape
-    direction = np.zeros((replicas, batch, states, layer.num_layers, hidden), layer.dtype)
-    if dstate is not None:
-        full = [part if tape.replicated else part[None] for part in dstate]  # each (R, L, B, H)
-        direction[:] = np.stack(full, axis=1).transpose(0, 3, 1, 2, 4)
-    return _normalise(direction, np.zeros((replicas, batch)))
+def _start(dstate: list):
+    """The gradient at the end, S × (R, L, B, H), as unit vectors (R, B, S, L, H) and logs (R, B)."""
+    direction = np.stack(dstate, axis=1).transpose(0, 3, 1, 2, 4)
+    return _normalise(direction, np.zeros(direction.shape[:2]))
 
 
 def _normalise(vector: np.ndarray, scale: np.ndarray):
@@ -70,9 +75,9 @@ def lag_shares(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray) -> np
     g_k is what the use of W_hh at k steps before the end of each row adds to the gradient.
     """
     expect_one_direction(layer)
-    run, dy_all = tape.passes[0], dy if tape.replicated else dy[None]
-    ends = [np.zeros_like(run.states[:, 0, 0]) for _ in layer.spec.states]
-    _, d_a, _ = backward_pass(layer, params, run, tape.lengths, dy_all, ends)
+    expect(layer.num_layers == 1, "layer", f"{layer.num_layers} layers", "one layer")
+    run, (dy_all, ends) = tape.passes[0], check_output_gradients(layer, params, tape, dy, None, True)
+    _, d_a, _ = backward_pass(layer, params, run, tape.lengths, dy_all, [end[:, 0] for end in ends])
     grads, _, _ = backward(layer, params, tape, dy, check=False)
     g = gate_blocks(layer, grads["weight_hh_l0"])  # ([R,] G, H, H)
     operands = recurrent_operands(layer, run)

@@ -7,7 +7,7 @@ import numpy as np
 
 from recurlab.blas import on_one_thread
 from recurlab.layers.checks import expect
-from recurlab.layers.recurrent import Pass, Recurrent, Tape, backward_pass, gate_blocks
+from recurlab.layers.recurrent import Pass, Recurrent, Tape, backward_pass, check_params, check_tape, gate_blocks
 
 
 def state_size(layer: Recurrent) -> int:
@@ -67,6 +67,7 @@ def jacobians(layer: Recurrent, params: dict, tape: Tape) -> np.ndarray:
     Beyond a row's length the Jacobian is the identity. Raises ValueError for a bidirectional layer.
     """
     expect_one_direction(layer)
+    check_tape(layer, check_params(layer, params), tape)
     steps = tape.passes[0].states.shape[2] - 1
     found = np.stack([step_jacobian(layer, params, tape, t) for t in range(steps)], axis=1)
     return found if tape.replicated else found[0]
@@ -83,7 +84,7 @@ def product_logs(matrices: np.ndarray, tolerance: float = 0.0, sweeps: int = 1) 
     factors, last = list(matrices), None
     for _ in range(sweeps):
         logs, factors = _triangular_sweep(factors)
-        if last is not None and np.abs(logs - last).max() <= tolerance:
+        if last is not None and np.allclose(logs, last, rtol=0, atol=tolerance):  # equal -inf count as still
             break
         last = logs
     return logs if sweeps == 1 else -np.sort(-logs, axis=-1)
@@ -101,5 +102,9 @@ def _triangular_sweep(factors: list) -> tuple[np.ndarray, list]:
 
 
 def log_singular_values(matrices: np.ndarray) -> np.ndarray:
-    """Log singular values of A_T ⋯ A_1 for (T, ..., n, n), largest first, to about 1e-10 and without under- or overflow."""
+    """Log singular values of A_T ⋯ A_1 for (T, ..., n, n), largest first, without under- or overflow.
+
+    After k ≤ 200 sweeps neighbours that differ by δ are exact to e^(-2kδ): to 1e-10 from δ = 0.06 on. Values that lie
+    closer together are off by less than their distance; one 64 × 64 Gaussian matrix has some, off by 0.005.
+    """
     return product_logs(matrices, tolerance=1e-10, sweeps=200)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from recurlab.blas import on_one_thread
-from recurlab.layers.checks import expect
+from recurlab.layers.checks import expect, expect_size
 from recurlab.layers.recurrent import Recurrent, forward
 from recurlab.measures.jacobian import expect_one_direction, pull_back, state_size
 from recurlab.random import Stream
@@ -20,8 +20,9 @@ def lyapunov(layer: Recurrent, params: dict, x, state=None, count=None, burn_in:
     """
     expect_one_direction(layer)
     size = state_size(layer)
-    count = size if count is None else count
-    expect(1 <= count <= size, "count", count, f"1 to {size}, the size of the state")
+    count = size if count is None else expect_size("count", count)
+    expect(count <= size, "count", count, f"1 to {size}, the size of the state")
+    burn_in, settle = expect_size("burn_in", burn_in, 0), expect_size("settle", settle, 0)
     _, _, tape = forward(layer, params, x, state)
     replicas, states, rows, batch, hidden = tape.passes[0].states.shape
     counted = rows - 1 - burn_in - settle

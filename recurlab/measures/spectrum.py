@@ -31,9 +31,10 @@ def spectral_norm(W: np.ndarray) -> np.ndarray:
 
 @on_one_thread
 def numerical_radius(W: np.ndarray, angles: int = 64, refinements: int = 3) -> np.ndarray:
-    """w(W) = max_θ λ_max((e^{iθ} W + h.c.) / 2), to 1e-8 relative: ρ ≤ w ≤ σ_max ≤ 2w, and ‖W^T‖ ≤ 2 w^T (Berger 1965).
+    """w(W) = max_θ λ_max((e^{iθ} W + h.c.) / 2): ρ ≤ w ≤ σ_max ≤ 2w, and ‖W^T‖ ≤ 2 w^T (Berger 1965).
 
-    A real W needs θ in [0, π] only; each refinement searches `angles` points around the best of the last.
+    A real W needs θ in [0, π] only; each refinement searches `angles` points around the best of the last. To 1e-8
+    relative, or 3e-4 = 1 - cos(π / 128) when two maxima over θ are closer than that and the search takes the lower one.
     """
     W = np.asarray(W, np.float64)
     best, width = np.full(W.shape[:-2], np.pi / 2), np.full(W.shape[:-2], np.pi / 2)
@@ -47,6 +48,6 @@ def numerical_radius(W: np.ndarray, angles: int = 64, refinements: int = 3) -> n
 
 
 def henrici_departure(W: np.ndarray) -> np.ndarray:
-    """√(‖W‖_F² - Σ|λ_i|²), the distance from normality of Henrici (1962); 0 if and only if W is normal."""
+    """√(‖W‖_F² - Σ|λ_i|²), the departure of Henrici (1962): 0 if and only if W is normal (1e-7 ‖W‖_F after rounding)."""
     total = np.sum(np.abs(np.asarray(W, np.float64)) ** 2, axis=(-1, -2))
     return np.sqrt(np.maximum(total - np.sum(np.abs(eigenvalues(W)) ** 2, axis=-1), 0))

@@ -34,7 +34,8 @@ def sequential_digits(
     rule = Adam(learning_rate)
     run = train_classifier(layer, params, data.x, data.targets, rule, clip, batch_size, epochs)
     rows = [_row(layer, epoch, data, epochs) for epoch in run]
-    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    return columns | {"network": np.full(len(columns["epoch"]), f"{cell}, {init_name}")}
 
 
 def _row(layer: Recurrent, epoch: Epoch, data, epochs: int) -> dict[str, np.ndarray]:
@@ -59,6 +60,7 @@ SEQUENTIAL_DIGITS = Study(
     function=sequential_digits,
     replicas=(),
     columns={
+        "network": "name; cell and initialiser",
         "epoch": "epochs; passes over the 1,437 training images, 0 before training",
         "last": "flag; 1 for the last epoch of the run",
         "train_loss": "nats; mean cross-entropy over the updates of the epoch",

@@ -1,0 +1,57 @@
+"""Apply changes to a copy of the package, one after the other, and say which check notices each: run by test_mutations.
+
+    python mutation_worker.py TESTS PACKAGE FOLDER < changes.json > noticed.json
+
+`changes` maps a name to [[path, old text, new text], …]; `noticed` maps it to [check, message], or null if all pass.
+"""
+
+import importlib
+import json
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+
+def notice():
+    """(check, message) of the first check that fails on the copy as it stands, or None."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("recurlab", "test_conformance")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    reached = "import"
+    try:
+        for name, (check, *arguments) in importlib.import_module("test_conformance").CHECKS.items():
+            reached = name
+            check(*arguments)
+    except Exception as error:
+        return reached, f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
+
+
+def notice_change(package, edits):
+    """As `notice`, with the edits in place; afterwards the copy is as it was."""
+    paths = {package / path for path, _, _ in edits}
+    before = {path: path.read_text(encoding="utf-8") for path in paths}
+    for path, old, new in edits:
+        text = (package / path).read_text(encoding="utf-8")
+        (package / path).write_text(text.replace(old, new), encoding="utf-8")
+    try:
+        return notice()
+    finally:
+        for path, text in before.items():
+            path.write_text(text, encoding="utf-8")
+
+
+def main(tests, package, folder):
+    """Read changes from standard input, write what noticed them to standard output."""
+    sys.dont_write_bytecode = True  # a changed file of the same size and second would be taken for its old bytecode
+    warnings.simplefilter("ignore")  # a change may overflow; what counts is the number that comes out
+    copy = Path(folder) / "recurlab"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    sys.path[:0] = [folder, tests]
+    changes = json.load(sys.stdin)
+    json.dump({name: notice_change(copy, edits) for name, edits in changes.items()}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,124 @@
+"""The workflow: the same bytes as `recurlab run`, nothing computed twice, and only what is new computed at all."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from engine import REPRODUCIBLE, ROOT, TINY, call, contents, environment, write
+
+FIGURE = {"plot": "points", "caption": "How *far* apart, by_cell |x|.", "x": "cell", "y": "relative_difference"}
+FIGURES = {"far": FIGURE, "near": FIGURE}
+
+
+def snakemake(folder, *arguments) -> subprocess.CompletedProcess:
+    """Run Snakemake in a folder, with this interpreter and this checkout."""
+    line = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    return subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True)
+
+
+def jobs(folder) -> dict[str, int]:
+    """Rule -> number of jobs that a run would start; {} if there is nothing to do."""
+    result = snakemake(folder, "--dry-run")
+    assert result.returncode == 0, result.stderr
+    told = result.stdout + result.stderr
+    table = told.partition("Job stats:")[2].partition("\n\n")[0]
+    assert table or "Nothing to be done" in told
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project of its own, in a folder with spaces, that has been run."""
+    folder = tmp_path_factory.mktemp("work") / "a project with spaces"
+    for name in ("Snakefile", "workflow", "profiles"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        folder.mkdir(exist_ok=True)
+        copy(ROOT / name, folder / name)
+    write(folder / "experiments", TINY, figures=FIGURES)
+    result = snakemake(folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_the_snakefile_is_a_table_of_contents():
+    assert len((ROOT / "Snakefile").read_text(encoding="utf-8").splitlines()) <= 40
+
+
+def test_the_workflow_makes_the_bytes_of_the_command_line(project, tmp_path):
+    path = write(tmp_path, TINY, figures=FIGURES)
+    result = call("run", path, "--jobs", "1", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    patterns = [*REPRODUCIBLE, *(f"*/*/figures/*.{kind}" for kind in ("svg", "pdf", "png", "csv"))]
+    made = contents(project / "results", *patterns)
+    assert len(made) == 6 + 1 + 3 + 2 + 2 * 4
+    assert made == contents(tmp_path / "results", *patterns)
+
+
+def test_results_of_the_workflow_are_verified(project):
+    result = call("verify", cwd=project)
+    assert result.returncode == 0, result.stderr
+    assert "21 checksums checked, 2 blocks computed again: 0 mismatches" in result.stdout
+
+
+CHANGES = {  # what is changed in the file -> the jobs that follow
+    "nothing but another scale, in a newer file": ({"scales": {"quick": {"replicas": {"seeds": 2}}}}, {}),
+    "a grid value": (
+        {"grid": {"cell": ["rnn_tanh", "gru", "lstm"]}},
+        {"block": 3, "table": 1, "claims": 1, "figure": 1, "all": 1, "total": 7},
+    ),
+    "a seed": (
+        {"replicas": {"seeds": 6}},  # the last block, 4-4, becomes 4-5
+        {"block": 2, "table": 1, "claims": 1, "figure": 1, "all": 1, "total": 6},
+    ),
+    "a new figure and another caption": (
+        {"figures": {"near": FIGURE, "far": {"caption": "Other words."}, "third": FIGURE}},
+        {"figure": 2, "all": 1, "total": 3},
+    ),
+    "a claim": (
+        {"claims": [{"says": "yes", "test": "maximum", "y": "relative_difference", "at_most": 1}]},
+        {"claims": 1, "all": 1, "total": 2},
+    ),
+    "a summary": (
+        {"summary": {"by": ["cell", "length"]}},
+        {"table": 1, "claims": 1, "figure": 2, "all": 1, "total": 5},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_runs_only_what_is_new(project, name):
+    changes, expected = CHANGES[name]
+    write(project / "experiments", {**TINY, "figures": FIGURES}, **changes)
+    assert jobs(project) == expected
+
+
+def test_a_mistake_stops_the_workflow_before_its_first_job(project, tmp_path):
+    folder = shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns("results", ".snakemake"))
+    write(folder / "experiments", TINY, fixed={"hidden_size": -1}, grid={"cell": ["gruu"]})
+    result = snakemake(folder)
+    assert result.returncode != 0
+    assert "fixed.hidden_size: got -1" in result.stderr and "did you mean 'gru'?" in result.stderr
+    assert not (folder / "results").exists()
+    result = snakemake(folder, "--config", "scale=papr")
+    assert result.returncode != 0 and "wanted one of quick, default, paper" in result.stderr
+
+
+def test_the_report_opens_with_the_claims(project):
+    write(project / "experiments", TINY, figures=FIGURES)
+    result = snakemake(project, "--report", "report.zip")
+    assert result.returncode == 0, result.stderr
+    assert "WARNING" not in result.stderr and "ERROR" not in result.stderr
+    page = zipfile.ZipFile(project / "report.zip").read("report/report.html").decode()
+    assert page.index("What was found") < page.index("they agree") < page.index("reproduced</strong>")
+    assert page.index("reproduced</strong>") < page.index("What was asked") < page.index("How to read the figures")
+    assert "Do the gradients *agree*, case_by_case?" in page and "How *far* apart, by_cell |x|." in page
+    assert {"claims.html", "summary.html", "far.svg", "far.png"} <= set(re.findall(r"[\w.]+\.(?:html|svg|png)", page))
+
+
+def test_lint_has_nothing_but_its_wish_for_a_conda_environment_per_rule(project):
+    result = snakemake(project, "--lint")
+    wishes = re.findall(r"^ +\* (.*)$", result.stdout + result.stderr, flags=re.MULTILINE)
+    assert set(wishes) == {"Specify a conda environment or container for each rule.:"}
