@@ -181,9 +181,8 @@ def verify(options) -> int:
     names = options.experiments or [name for name in experiment.named() if verify.has_results(options.results, name)]
     experiments = [check.checked(name, options.scale, outputs=False) for name in names]
     found = verify.verify(options.results, experiments, options.sample, options.seed)
-    print(
-        f"{found.checksums} checksums checked, {found.recomputed} blocks computed again: {len(found.problems)} mismatches"
-    )
+    counts = f"{found.checksums} checksums checked, {found.recomputed} blocks computed again"
+    print(f"{counts}: {len(found.problems)} mismatches")
     if found.outdated:
         print(f"{found.outdated} blocks were not looked at again: other sources computed them")
     return _tell("\n".join([f"{len(found.problems)} mismatches", *found.problems]), 1) if found.problems else 0

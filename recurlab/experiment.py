@@ -81,7 +81,7 @@ _Loader.add_implicit_resolver(_FLOAT, re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$
 
 
 def project_root() -> Path:
-    """The folder with Snakefile and experiments/ above the working folder, else beside the package, else the package."""
+    """The folder with Snakefile and experiments/ above the working folder, or beside the package, or the package."""
     here = Path.cwd()
     places = (here, *here.parents, PACKAGE.parent)
     whole = [place for place in places if (place / "Snakefile").is_file() and (place / "experiments").is_dir()]
@@ -107,7 +107,7 @@ def find(name: str) -> Path:
 
 
 def suggest(name: str, known) -> str:
-    """'; did you mean x?' when a known name is close, then the known names (24 of them): the end of an error message."""
+    """The end of an error message: '; did you mean x?' when a known name is close, then the known names (up to 24)."""
     from difflib import get_close_matches
 
     known = list(known)

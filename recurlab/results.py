@@ -54,7 +54,7 @@ def block_table(experiment: Experiment, block: Block, study: Study, returned: di
     columns = {"case": _repeated(block.case.id, len(order)), **settings, **keys, "seed": seed}
     columns |= {name: plain(returned[name])[order] for name in study.columns}
     columns["source"] = _repeated(source, len(order))
-    arrays = [pa.array(column) if isinstance(column, np.ndarray) else column for column in columns.values()]
+    arrays = [_arrow(column, len(order)) for column in columns.values()]
     roles = {"case": "case", "seed": "seed", "source": "source"} | dict.fromkeys(settings, "setting")
     roles |= dict.fromkeys(keys, "replica")
     typed = zip(columns, arrays, strict=True)
@@ -62,9 +62,24 @@ def block_table(experiment: Experiment, block: Block, study: Study, returned: di
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _repeated(value, n: int) -> pa.Array:
-    """A setting n times; a list as its JSON text."""
-    return pa.repeat(pa.scalar(json.dumps(value) if isinstance(value, list | tuple) else value), n)
+def _repeated(value, n: int) -> np.ndarray | None:
+    """A setting n times: a list as its JSON text, null as None."""
+    if value is None:
+        return None
+    return plain(np.full(n, json.dumps(value) if isinstance(value, list | tuple) else value))
+
+
+def _arrow(values: np.ndarray | None, n: int) -> pa.Array:
+    """A column as Arrow. Buffers, because `pa.array` and `pa.scalar` import pandas: 0.3 s that every job would take."""
+    if values is None:
+        return pa.nulls(n)
+    if values.dtype.kind == "b":
+        return _arrow(values.astype(np.int64), n).cast(pa.bool_())
+    if values.dtype.kind in "fi":
+        return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), n, [None, pa.py_buffer(values)])
+    texts = [text.encode() for text in values.tolist()]
+    offsets = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(b"".join(texts)))
 
 
 def _field(name: str, kind: pa.DataType, role: str, study: Study) -> pa.Field:

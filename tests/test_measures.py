@@ -478,9 +478,13 @@ def test_numerical_radius_of_a_nilpotent_jordan_block(size):
     assert spectrum.henrici_departure(block) == pytest.approx(np.sqrt(size - 1), rel=1e-12)
 
 
+def rotation(angle):
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
 def test_numerical_radius_of_normal_matrices_is_the_spectral_radius():
     Q = matrix("orthogonal", Stream(0, "test"), 9)
-    normal_matrices = [1.7 * Q, Q @ np.diag(np.linspace(-2, 1, 9)) @ Q.T, Q - Q.T]
+    normal_matrices = [1.7 * Q, Q @ np.diag(np.linspace(-2, 1, 9)) @ Q.T, Q - Q.T, 1.3 * rotation(0.7), rotation(3.1)]
     for W in normal_matrices:
         assert spectrum.numerical_radius(W) == pytest.approx(spectrum.spectral_radius(W), rel=1e-8)
         assert spectrum.henrici_departure(W) < 1e-6 * np.linalg.norm(W)  # √eps: a root of a difference
@@ -493,6 +497,14 @@ def test_numerical_radius_of_two_by_two_is_half_the_long_axis():
         W = np.array([[a, b], [0, d]])
         assert spectrum.numerical_radius(W) == pytest.approx(expected, rel=1e-8)
         assert spectrum.henrici_departure(W) == pytest.approx(abs(b), rel=1e-12)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7, 1.5, 2.9])
+def test_numerical_radius_of_a_complex_jordan_block(angle):
+    # Z = [[e^{iα}, b], [0, e^{iα}]]: a disc of radius |b|/2 around e^{iα}, so w = 1 + |b|/2; W is its real form.
+    W = np.kron(np.eye(2), rotation(angle)) + 0.8 * np.kron(np.eye(2, k=1), np.eye(2))
+    assert spectrum.numerical_radius(W) == pytest.approx(1.4, rel=1e-8)
+    assert spectrum.henrici_departure(W) == pytest.approx(0.8 * np.sqrt(2), rel=1e-7)
 
 
 def test_numerical_radius_stands_between_radius_and_norm_and_bounds_powers():
@@ -508,9 +520,6 @@ def test_numerical_radius_stands_between_radius_and_norm_and_bounds_powers():
 
 def test_numerical_radius_of_two_equal_peaks():
     # Two rotations, the larger half a search cell off the grid: the search may take the other, and loses 1e-4.
-    def rotation(angle):
-        return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-
     W = np.zeros((4, 4))
     W[:2, :2], W[2:, 2:] = rotation(10 * np.pi / 64), 1.0001 * rotation(30.5 * np.pi / 64)
     assert spectrum.numerical_radius(W) == pytest.approx(1.0001, rel=1 - np.cos(np.pi / 128))

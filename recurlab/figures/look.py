@@ -128,5 +128,5 @@ def shown(value, figure: dict) -> str:
 def name_value(column: str, value, figure: dict) -> str:
     """'gain = 0.9' for a number, the text alone for a name or a value that `labels` renames."""
     if numeric([value]) and value not in figure.get("labels", {}):
-        return f"{shown(column, figure)} = {shown(value, figure)}"
+        return f"{shown(column, figure)}\u00a0=\u00a0{shown(value, figure)}"  # no line break at the sign
     return shown(value, figure)

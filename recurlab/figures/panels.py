@@ -95,7 +95,7 @@ def _lay_out(canvas, grid, ratio: float) -> None:
     """
     before = None
     for _ in range(ROUNDS):
-        canvas.draw_without_rendering()
+        canvas.get_layout_engine().execute(canvas)
         width, height = canvas.get_size_inches()
         panel = grid[0, 0].get_position(original=True)
         if before is not None and np.allclose(panel.bounds, before, atol=STILL):
