@@ -42,7 +42,7 @@ def philox(counter, key) -> tuple:
 
 
 def words(stream: Stream, count: int, start: int = 0) -> np.ndarray:
-    """The 32-bit words start … start+count-1 of a stream, as uint64 (count,); ValueError for an address out of range."""
+    """The 32-bit words start … start+count-1 of a stream, uint64 (count,); ValueError for an address out of range."""
     seed, step, replica = int(stream.seed), int(stream.step), int(stream.replica)
     if not (0 <= seed < 2**64 and 0 <= step < 2**32 and 0 <= replica < 2**32):
         raise ValueError(f"stream: expected seed in [0, 2^64), step and replica in [0, 2^32), got {stream}")

@@ -21,7 +21,9 @@ class Epoch(NamedTuple):
     gradient_norm: np.ndarray  # before clipping, mean over the updates of the epoch
 
 
-def train_classifier(layer: Recurrent, params: dict, x, targets, rule: Adam, clip: float, batch: int, epochs: int) -> Iterator[Epoch]:
+def train_classifier(
+    layer: Recurrent, params: dict, x, targets, rule: Adam, clip: float, batch: int, epochs: int
+) -> Iterator[Epoch]:
     """Train R classifiers on x (T, N, I), targets (N,); yields epoch 0 (untrained) and then every epoch.
 
     All replicas see the same minibatches, so differences between them come from their weights alone. A replica whose

@@ -28,7 +28,7 @@ def glorot(stream: Stream, rows: int, columns: int) -> np.ndarray:
 
 
 def orthogonal(stream: Stream, rows: int, columns: int) -> np.ndarray:
-    """Haar-distributed orthonormal rows or columns: QR of a Gaussian with the signs of R's diagonal fixed (Mezzadri 2007)."""
+    """Haar-distributed orthonormal rows or columns: QR of a Gaussian, signs of R's diagonal fixed (Mezzadri 2007)."""
     long, short = max(rows, columns), min(rows, columns)
     q, r = np.linalg.qr(normal(stream, (long, short)))
     q = q * np.sign(np.diagonal(r))
@@ -41,7 +41,7 @@ def identity(stream: Stream, rows: int, columns: int) -> np.ndarray:
 
 
 def complex_gaussian(stream: Stream, rows: int, columns: int) -> np.ndarray:
-    """The real form of a complex Ginibre matrix of half the size with E|Z_ij|² = 2 / columns (its radius is exact: Kostlan)."""
+    """The real form of a complex Ginibre matrix of half the size, E|Z_ij|² = 2 / columns (Kostlan: exact radius)."""
     return _real_form(_complex_normal(stream, rows, columns) / np.sqrt(columns))
 
 
@@ -62,7 +62,12 @@ def spectral_radius(stream: Stream, rows: int, columns: int) -> np.ndarray:
 
 def _complex_normal(stream, rows, columns) -> np.ndarray:
     """Complex normal entries with independent standard parts, (rows / 2, columns / 2)."""
-    expect(rows % 2 == 0 and columns % 2 == 0, "hidden_size", f"a {rows} × {columns} block", "even sizes for a complex matrix")
+    expect(
+        rows % 2 == 0 and columns % 2 == 0,
+        "hidden_size",
+        f"a {rows} × {columns} block",
+        "even sizes for a complex matrix",
+    )
     parts = normal(stream, (2, rows // 2, columns // 2))
     return parts[0] + 1j * parts[1]
 
@@ -106,8 +111,8 @@ def init(
     """Parameters of a layer: `recurrent` and `input` name the initialiser of each gate's block (see INITS).
 
     `bias="uniform"` is PyTorch's U(-1/√H, 1/√H) for both biases. `forget_bias` sets b_ih of the gate that keeps the
-    state (f of the LSTM, z of the GRU). `chrono` = T_max draws that bias as ln u, u ~ U[1, T_max - 1], and gives the LSTM's
-    input gate the opposite (Tallec & Ollivier 2018, eq. 16). A sequence for seed, gain, input_gain, forget_bias or
+    state (f of the LSTM, z of the GRU). `chrono` = T_max draws that bias as ln u, u ~ U[1, T_max - 1], and gives the
+    LSTM's input gate the opposite (Tallec & Ollivier 2018, eq. 16). A sequence for seed, gain, input_gain, forget_bias or
     chrono gives a leading replica axis; a replica equals the network made from its own values alone.
 
     Raises ValueError for an unknown name, a gate bias on a cell without that gate, or T_max below 3.
@@ -140,7 +145,12 @@ def _common_shape(settings: dict) -> tuple[int, ...]:
 def _check_gate_bias(layer, forget_bias, chrono) -> None:
     """Only one of the two, and only for a cell with a gate that keeps the state."""
     expect(forget_bias is None or chrono is None, "forget_bias, chrono", "both", "one of them")
-    expect((forget_bias is None and chrono is None) or layer.spec.keeps, "forget_bias, chrono", f"cell {layer.cell}", "a cell with a gate that keeps the state")
+    expect(
+        (forget_bias is None and chrono is None) or layer.spec.keeps,
+        "forget_bias, chrono",
+        f"cell {layer.cell}",
+        "a cell with a gate that keeps the state",
+    )
     expect(chrono is None or np.min(chrono) >= 3, "chrono", chrono, "T_max ≥ 3")
 
 

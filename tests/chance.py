@@ -4,13 +4,14 @@ import numpy as np
 from scipy import stats
 
 
-def assert_mean(draws, expected, effect=None, what="mean"):
+def assert_mean(draws, expected, effect=None, sd=None, what="mean"):
     """|z| < 4 for each mean over the first axis, the draws of axis 0 being independent; s.e. ≤ effect / 10.
 
-    `effect` is the distance to the value that a plausible mistake would give. Chance alone fails one test in 16,000.
+    `effect` is the distance to the value that a plausible mistake would give, `sd` the exact deviation of one draw where
+    it is known (else that of the sample). Chance alone fails one test in 16,000.
     """
     draws = np.asarray(draws, np.float64)
-    error = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
+    error = (draws.std(axis=0, ddof=1) if sd is None else sd) / np.sqrt(len(draws))
     z = (draws.mean(axis=0) - expected) / error
     report = f"{what}: {draws.mean(axis=0)} for {expected}, s.e. {error}, n = {len(draws)}, z = {z}"
     assert np.all(np.abs(z) < 4), report

@@ -247,8 +247,8 @@ def test_orthogonal_blocks_of_gates_and_layers_are_independent():
     )
     assert np.abs(np.swapaxes(Q, -1, -2) @ Q - np.eye(8)).max() < 1e-14
     overlaps = np.einsum("raij,rbij->rab", Q, Q)[:, *np.triu_indices(8, 1)]
-    assert_mean(overlaps, 0, effect=8)  # 8 for two equal blocks
-    assert_mean(overlaps**2, 1, effect=63)
+    assert_mean(overlaps, 0, effect=8, sd=1)  # 8 for two equal blocks
+    assert_mean(overlaps**2, 1, effect=63, sd=np.sqrt(2))  # the fourth moment of a trace is 3
 
 
 def test_uniform_biases_and_peepholes_are_pytorchs():

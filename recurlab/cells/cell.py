@@ -7,8 +7,8 @@ from typing import NamedTuple
 class Cell(NamedTuple):
     """One step of a recurrent layer as functions of values.
 
-    With a = W_ih x + b_ih + W_hh h + b_hh, one value for every gate (two for a gate in `separate`: its input part in the
-    gate's place and its recurrent part behind all gates):
+    With a = W_ih x + b_ih + W_hh h + b_hh, one value for every gate (two for a gate in `separate`: its input part in
+    the gate's place and its recurrent part behind all gates):
 
         kept           = gates(a, state)                          what `update` and `backward` need
         new_state      = update(kept, state)                      entry 0 is the h that W_hh sees at the next step

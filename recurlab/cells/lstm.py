@@ -64,7 +64,8 @@ LSTM = Cell(
 
 LSTM_PEEPHOLE = LSTM._replace(
     name="lstm_peephole",
-    equation="i, f = σ(a_i + w_ci c), σ(a_f + w_cf c); g = tanh(a_g); c' = f c + i g; o = σ(a_o + w_co c'); h' = o tanh(c')",
+    equation="i, f = σ(a_i + w_ci c), σ(a_f + w_cf c); g = tanh(a_g); c' = f c + i g; "
+    "o = σ(a_o + w_co c'); h' = o tanh(c')",
     source="Gers, Schraudolph & Schmidhuber 2002, eqs. 2–7; the output gate reads the new cell state, as in ONNX LSTM",
     gates_of=peephole_gates,
     backward=peephole_backward,

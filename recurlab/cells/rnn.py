@@ -56,6 +56,8 @@ def _elman(name, phi, gates_of, backward, source) -> Cell:
 
 
 RNN_TANH = _elman("rnn_tanh", "tanh", tanh_gates, tanh_backward, "Elman 1990; PyTorch nn.RNN(nonlinearity='tanh')")
-RNN_RELU = _elman("rnn_relu", "max(0, ·)", relu_gates, relu_backward, "Le, Jaitly & Hinton 2015; PyTorch nn.RNN('relu')")
+RNN_RELU = _elman(
+    "rnn_relu", "max(0, ·)", relu_gates, relu_backward, "Le, Jaitly & Hinton 2015; PyTorch nn.RNN('relu')"
+)
 RNN_SIGMOID = _elman("rnn_sigmoid", "σ", sigmoid_gates, sigmoid_backward, "Pascanu, Mikolov & Bengio 2013, eq. 11")
 RNN_LINEAR = _elman("rnn_linear", "", linear_gates, linear_backward, "Pascanu, Mikolov & Bengio 2013, sec. 2.1")

@@ -117,7 +117,7 @@ ADD = (_add0, _add1, _add2, _add3, _add4)
 
 @njit(cache=True, **OPTIONS)
 def add_row(out, left, right):
-    """out (N,) += left (K,) @ right (K, N), four rows of `right` at a time so that `out` is read and written K/4 times."""
+    """out (N,) += left (K,) @ right (K, N), four rows of `right` at a time: `out` is read and written K/4 times."""
     whole = left.size // 4 * 4
     for k in range(0, whole, 4):
         for n in range(out.size):
@@ -321,7 +321,9 @@ def _bindings(cell: Cell, compile_one) -> dict:
         "s": len(cell.states),
         "v": len(cell.vectors),
     }
-    names = {f"load_{axis}": LOAD[n] for axis, n in arity.items()} | {f"add_{axis}": ADD[n] for axis, n in arity.items()}
+    names = {f"load_{axis}": LOAD[n] for axis, n in arity.items()} | {
+        f"add_{axis}": ADD[n] for axis, n in arity.items()
+    }
     names |= {"RECURRENT": cell.recurrent_columns, "SECOND": -1}
     if cell.second_product:
         names["SECOND"] = cell.gates.index(cell.second_product)
@@ -359,7 +361,11 @@ def warm(name: str, dtype: np.dtype) -> None:
         return np.zeros(shape, dtype)
 
     x, weights, lengths = zeros(1, 1, 1, 1), zeros(1, gates, 1, 1), np.ones(1, np.int64)
-    vectors, kept, states = zeros(1, len(cell.vectors), 1), zeros(1, len(cell.kept), 1, 1, 1), zeros(1, len(cell.states), 2, 1, 1)
+    vectors, kept, states = (
+        zeros(1, len(cell.vectors), 1),
+        zeros(1, len(cell.kept), 1, 1, 1),
+        zeros(1, len(cell.states), 2, 1, 1),
+    )
     d_a, operands = zeros(1, columns, 1, 1, 1), zeros(1, gates, 1, 1)
     kernels = kernels_of(name)
     kernels.forward(x, weights, weights, zeros(1, columns, 1), vectors, lengths, False, kept, states)

@@ -51,6 +51,7 @@ def read_state():
 
 @njit(cache=True)
 def write_state(word):
+    """Set that word."""
     _write_mxcsr(types.uint32(word))
 
 

@@ -18,13 +18,23 @@ def expect_array(name: str, array, shape: tuple, dtype: str, axes: str, finite: 
     expect(fits, name, f"shape {array.shape}", f"shape {axes} = ({wanted})")
     if finite:
         bad = np.argwhere(~np.isfinite(array))
-        expect(not len(bad), name, f"{array[tuple(bad[0])]} at index {tuple(bad[0].tolist())}" if len(bad) else "", "finite values")
+        expect(
+            not len(bad),
+            name,
+            f"{array[tuple(bad[0])]} at index {tuple(bad[0].tolist())}" if len(bad) else "",
+            "finite values",
+        )
 
 
 def expect_names(name: str, came, wanted) -> None:
     """Check that two sets of keys are equal."""
     missing, extra = sorted(set(wanted) - set(came)), sorted(set(came) - set(wanted))
-    expect(not missing and not extra, name, f"missing {missing or 'none'}, unknown {extra or 'none'}", f"keys {sorted(wanted)}")
+    expect(
+        not missing and not extra,
+        name,
+        f"missing {missing or 'none'}, unknown {extra or 'none'}",
+        f"keys {sorted(wanted)}",
+    )
 
 
 def expect_size(name: str, value, low: int = 1) -> int:

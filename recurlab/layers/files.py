@@ -17,7 +17,7 @@ KEY = "recurlab"  # the metadata entry that holds the layer
 
 
 def save(path, layer: Recurrent, params: dict) -> None:
-    """Write a layer's parameters as safetensors, the layer itself in the metadata; the file appears whole or not at all."""
+    """Write a layer's parameters as safetensors, the layer in the metadata; the file appears whole or not at all."""
     check_params(layer, params)
     arrays = {name: np.ascontiguousarray(array) for name, array in params.items()}
     write_bytes(path, to_bytes(arrays, metadata={KEY: json.dumps(layer._asdict(), sort_keys=True)}))
@@ -26,8 +26,8 @@ def save(path, layer: Recurrent, params: dict) -> None:
 def load(path, cell: str | None = None, prefix: str = "") -> tuple[Recurrent, dict[str, np.ndarray]]:
     """Read safetensors -> (layer, params).
 
-    A file that recurlab saved names its cell. For any other file (a PyTorch state_dict saved as safetensors) give `cell`, and
-    `prefix` if the names carry one ("encoder.lstm."): sizes, layers and directions are read off the shapes.
+    A file that recurlab saved names its cell. For any other file (a PyTorch state_dict saved as safetensors) give `cell`,
+    and `prefix` if the names carry one ("encoder.lstm."): sizes, layers and directions are read off the shapes.
 
     Raises ValueError for a file that is missing, truncated, not safetensors, of wrong names or shapes, or not finite.
     """
@@ -70,7 +70,12 @@ def _layer(params: dict, metadata: dict, cell: str | None) -> Recurrent:
 
 def _layer_of_shapes(params: dict, cell: str) -> Recurrent:
     """Sizes of a network from the shapes of its parameters (no replica axis)."""
-    expect("weight_ih_l0" in params and "weight_hh_l0" in params, "file", f"names {sorted(params)[:4]}…", "weight_ih_l0, weight_hh_l0, …")
+    expect(
+        "weight_ih_l0" in params and "weight_hh_l0" in params,
+        "file",
+        f"names {sorted(params)[:4]}…",
+        "weight_ih_l0, weight_hh_l0, …",
+    )
     W_ih, W_hh = params["weight_ih_l0"], params["weight_hh_l0"]
     expect(W_ih.ndim == W_hh.ndim == 2, "weight_ih_l0, weight_hh_l0", f"shapes {W_ih.shape}, {W_hh.shape}", "matrices")
     expect_choice("dtype", str(W_ih.dtype), DTYPES)

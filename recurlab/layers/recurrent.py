@@ -42,7 +42,9 @@ class Recurrent(NamedTuple):
     def passes(self) -> tuple[tuple[int, bool, str], ...]:
         """(layer index, runs backwards, suffix of its parameters) of all L·D passes in PyTorch's order."""
         return tuple(
-            (level, bool(d), f"_l{level}" + "_reverse" * d) for level in range(self.num_layers) for d in range(self.directions)
+            (level, bool(d), f"_l{level}" + "_reverse" * d)
+            for level in range(self.num_layers)
+            for d in range(self.directions)
         )
 
 
@@ -109,7 +111,14 @@ def check_params(layer: Recurrent, params: dict, finite: bool = True) -> int | N
     expect(replicas != 0, "params", "R = 0 replicas", "R ≥ 1")
     for name, shape in shapes.items():
         full, axes = (shape, "") if replicas is None else ((replicas, *shape), "R, ")
-        expect_array(f"params[{name!r}]", params[name], full, layer.dtype, f"({axes}{'rows, columns' if len(shape) == 2 else 'rows'})", finite)
+        expect_array(
+            f"params[{name!r}]",
+            params[name],
+            full,
+            layer.dtype,
+            f"({axes}{'rows, columns' if len(shape) == 2 else 'rows'})",
+            finite,
+        )
     return replicas
 
 
@@ -118,8 +127,15 @@ def check_lengths(lengths, steps: int, batch: int) -> np.ndarray:
     if lengths is None:
         return np.full(batch, steps, np.int64)
     lengths = np.asarray(lengths)
-    expect(lengths.shape == (batch,) and lengths.dtype.kind in "iu", "lengths", f"{lengths.dtype} {lengths.shape}", f"whole numbers ({batch},)")
-    expect(lengths.min() >= 1 and lengths.max() <= steps, "lengths", f"{lengths.tolist()}", f"values from 1 to T = {steps}")
+    expect(
+        lengths.shape == (batch,) and lengths.dtype.kind in "iu",
+        "lengths",
+        f"{lengths.dtype} {lengths.shape}",
+        f"whole numbers ({batch},)",
+    )
+    expect(
+        lengths.min() >= 1 and lengths.max() <= steps, "lengths", f"{lengths.tolist()}", f"values from 1 to T = {steps}"
+    )
     return lengths.astype(np.int64)
 
 
@@ -150,7 +166,11 @@ def forward(layer: Recurrent, params: dict, x, state=None, lengths=None, *, flus
                 below = np.concatenate([_output(run, lengths) for run in passes[-layer.directions :]], axis=-1)
     final = np.stack(finals, axis=2)  # (R, S, L·D, B, H)
     final = tuple(final[:, s] if replicas is not None else final[0, s] for s in range(final.shape[1]))
-    return (below if replicas is not None else below[0]), final, Tape(layer, tuple(passes), lengths, replicas is not None)
+    return (
+        (below if replicas is not None else below[0]),
+        final,
+        Tape(layer, tuple(passes), lengths, replicas is not None),
+    )
 
 
 def backward(layer: Recurrent, params: dict, tape: Tape, dy, dstate=None, *, flush_denormals=False, check=True):
@@ -299,7 +319,7 @@ def _pass_gradients(layer, params, run: Pass, lengths, d_a, d_vectors, grads: di
 
 
 def recurrent_operands(layer, run: Pass) -> np.ndarray:
-    """What the recurrent weights of each gate were applied to at each step, (R, G, T·B, H): h, or the cell's operand."""
+    """What the recurrent weights of each gate were applied to at every step, (R, G, T·B, H): h or the operand."""
     cell = layer.spec
     h = run.states[:, 0, :-1].reshape(len(run.states), -1, layer.hidden_size)
     other = run.kept[:, -1].reshape(h.shape)
@@ -310,7 +330,14 @@ def _check_inputs(layer, replicas, x, state, lengths, finite):
     """x with a replica axis, states as a list of (R, L·D, B, H), lengths as int64."""
     expect(isinstance(x, np.ndarray), "x", type(x).__name__, "a NumPy array ([R,] T, B, I)")
     own = replicas is not None and x.ndim == 4
-    expect_array("x", x, (*((replicas,) * own), None, None, layer.input_size), layer.dtype, "(R, T, B, I)" if own else "(T, B, I)", finite)
+    expect_array(
+        "x",
+        x,
+        (*((replicas,) * own), None, None, layer.input_size),
+        layer.dtype,
+        "(R, T, B, I)" if own else "(T, B, I)",
+        finite,
+    )
     steps, batch = x.shape[-3:-1]
     expect(steps >= 1 and batch >= 1, "x", f"shape {x.shape}", "T ≥ 1 and B ≥ 1")
     shape = (len(layer.passes), batch, layer.hidden_size)

@@ -12,7 +12,9 @@ def inspect_weights(layer: Recurrent, params: dict) -> list[dict]:
     `half_life` (steps) is ln 2 / -ln σ(b) for the gate that keeps the state, at its mean bias; NaN for other gates.
     """
     return [
-        _gate_row(layer, params, suffix, g, gate) for _, _, suffix in layer.passes for g, gate in enumerate(layer.spec.gates)
+        _gate_row(layer, params, suffix, g, gate)
+        for _, _, suffix in layer.passes
+        for g, gate in enumerate(layer.spec.gates)
     ]
 
 

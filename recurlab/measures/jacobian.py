@@ -17,7 +17,12 @@ def state_size(layer: Recurrent) -> int:
 
 def expect_one_direction(layer: Recurrent) -> None:
     """A bidirectional layer has no state that runs along time."""
-    expect(not layer.bidirectional, "layer", "a bidirectional layer", "one direction of time (measure each direction as its own layer)")
+    expect(
+        not layer.bidirectional,
+        "layer",
+        "a bidirectional layer",
+        "one direction of time (measure each direction as its own layer)",
+    )
 
 
 def pull_back(layer: Recurrent, params: dict, tape: Tape, step: int, d_state: np.ndarray) -> np.ndarray:

@@ -11,12 +11,14 @@ from recurlab.weights import matrix
 
 
 @on_one_thread
-def lyapunov(layer: Recurrent, params: dict, x, state=None, count=None, burn_in: int = 0, settle: int = 0) -> np.ndarray:
+def lyapunov(
+    layer: Recurrent, params: dict, x, state=None, count=None, burn_in: int = 0, settle: int = 0
+) -> np.ndarray:
     """The `count` largest Lyapunov exponents (default: all n = S·L·H) along the run of x, ([R,] B, count), per step.
 
-    Orthonormal cotangents are pulled back through the steps in reverse, with a QR after each: the transposed product has the
-    singular values of the product. The first `burn_in` steps of the run are left to the state, and the first `settle`
-    pull-backs to the directions; neither is counted.
+    Orthonormal cotangents are pulled back through the steps in reverse, with a QR after each: the transposed product
+    has the singular values of the product. The first `burn_in` steps of the run are left to the state, and the first
+    `settle` pull-backs to the directions; neither is counted.
     """
     expect_one_direction(layer)
     size = state_size(layer)
@@ -30,7 +32,9 @@ def lyapunov(layer: Recurrent, params: dict, x, state=None, count=None, burn_in:
     frame = matrix("orthogonal", Stream(0, "lyapunov"), size)[:, :count].astype(layer.dtype)
     Q, total = np.broadcast_to(frame, (replicas, batch, size, count)), np.zeros((replicas, batch, count))
     for done, s in enumerate(range(rows - 2, burn_in - 1, -1)):
-        cotangents = np.ascontiguousarray(np.swapaxes(Q, -1, -2)).reshape(replicas, batch, count, states, layer.num_layers, hidden)
+        cotangents = np.ascontiguousarray(np.swapaxes(Q, -1, -2)).reshape(
+            replicas, batch, count, states, layer.num_layers, hidden
+        )
         pulled = pull_back(layer, params, tape, s, cotangents).reshape(replicas, batch, count, size)
         Q, R = np.linalg.qr(np.swapaxes(pulled, -1, -2))
         if done >= settle:

@@ -48,6 +48,6 @@ def numerical_radius(W: np.ndarray, angles: int = 64, refinements: int = 3) -> n
 
 
 def henrici_departure(W: np.ndarray) -> np.ndarray:
-    """√(‖W‖_F² - Σ|λ_i|²), the departure of Henrici (1962): 0 if and only if W is normal (1e-7 ‖W‖_F after rounding)."""
+    """√(‖W‖_F² - Σ|λ_i|²), the departure of Henrici (1962): 0 if and only if W is normal (rounding: 1e-7 ‖W‖_F)."""
     total = np.sum(np.abs(np.asarray(W, np.float64)) ** 2, axis=(-1, -2))
     return np.sqrt(np.maximum(total - np.sum(np.abs(eigenvalues(W)) ** 2, axis=-1), 0))

@@ -26,7 +26,7 @@ def eigenvalue_spectra(
     product_lengths: list_of(COUNT),
     drive: POSITIVE,
 ):
-    """Eigenvalues, singular values of powers, spectra of Jacobian products and scalar summaries of each seed's matrix."""
+    """Eigenvalues, singular values of powers, spectra of Jacobian products and summaries of each seed's matrix."""
     rows = []
     for replica, seed in enumerate(seeds):
         W = matrix(init_name, Stream(int(seed), "spectra"), hidden_size, gain=gain)
@@ -41,7 +41,14 @@ def _eigenvalues(W) -> list[dict]:
     values = spectrum.eigenvalues(W)
     pairs = zip(values.real.tolist(), values.imag.tolist(), np.abs(values).tolist(), strict=True)
     return [
-        {"quantity": "eigenvalue", "rank": k, "real": real, "imaginary": imaginary, "value": modulus, "area": modulus**2}
+        {
+            "quantity": "eigenvalue",
+            "rank": k,
+            "real": real,
+            "imaginary": imaginary,
+            "value": modulus,
+            "area": modulus**2,
+        }
         for k, (real, imaginary, modulus) in enumerate(pairs)
     ]
 
@@ -53,7 +60,13 @@ def _powers(W, powers, init_name, gain) -> list[dict]:
         values = spectrum.singular_values(np.linalg.matrix_power(W, power)) ** (1 / power)
         top = _top_of_power(init_name, power)
         rows += [
-            {"quantity": "singular_value", "length": power, "rank": k, "value": v, "theory": gain * top if k == 0 else np.nan}
+            {
+                "quantity": "singular_value",
+                "length": power,
+                "rank": k,
+                "value": v,
+                "theory": gain * top if k == 0 else np.nan,
+            }
             for k, v in enumerate(values.tolist())
         ]
     return rows
@@ -88,7 +101,7 @@ def _summaries(W, init_name, gain) -> list[dict]:
 def _products(cell, init_name, seed, size, gain, lengths, drive) -> list[dict]:
     """log σ_i(J_T ⋯ J_1) / T of a network driven by white noise of variance `drive` at every unit.
 
-    And the growth of the mean square, ln(Σ σ_i² / N) / 2T, whose mean field is ½ ln χ at every T (Pennington et al. 2017).
+    And the growth of the mean square, ln(Σ σ_i² / N) / 2T: its mean field is ½ ln χ at every T (Pennington et al. 2017).
     """
     layer = recurrent(cell, size, size, dtype="float64")
     params = init(layer, seed, recurrent=init_name, input="identity", gain=gain)

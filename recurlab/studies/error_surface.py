@@ -1,7 +1,7 @@
 """Where do clipping, bifurcations and latching come from? One neuron shows it.
 
-x_t = w σ(x_{t-1}) + b is `rnn_sigmoid` with one unit (h = σ(x)), a_t = w tanh(a_{t-1}) + u is `rnn_tanh` with one unit: a whole
-plane of weights is one launch with a replica for each point.
+x_t = w σ(x_{t-1}) + b is `rnn_sigmoid` with one unit (h = σ(x)), a_t = w tanh(a_{t-1}) + u is `rnn_tanh` with one unit:
+a whole plane of weights is one launch with a replica for each point.
 """
 
 import numpy as np
@@ -92,11 +92,14 @@ def _descent(steps, target, start_w, start_b, learning_rate, clip, updates) -> d
         w, b = w - factor * d_w, b - factor * d_b
     names = ("w", "b", "error", "log10_gradient_norm", "update")
     found = {name: np.concatenate([row[k] for row in rows]) for k, name in enumerate(names)}
-    return {"quantity": np.full(2 * (updates + 1), "path"), "method": np.tile(["unclipped", "clipped"], updates + 1)} | found
+    return {
+        "quantity": np.full(2 * (updates + 1), "path"),
+        "method": np.tile(["unclipped", "clipped"], updates + 1),
+    } | found
 
 
 def _bifurcation(w: float, b_range, resolution) -> dict:
-    """Fixed points of x = w σ(x) + b against b, and where two of them meet: found by simulation, beside the closed form.
+    """Fixed points of x = w σ(x) + b against b, and where two of them meet: by simulation, beside the closed form.
 
     On the curve b = x - w σ(x) a point is stable where the slope w σ' of the map is below 1.
     """
@@ -118,7 +121,7 @@ def _bifurcation(w: float, b_range, resolution) -> dict:
 
 
 def _measured_saddle_nodes(w: float) -> np.ndarray:
-    """The b at which the high state (first) and the low state (second) cease to exist, by bisection of simulated ends."""
+    """The b at which the high (first) and the low state (second) cease to exist, by bisection of simulated ends."""
     start = np.array([1.0, 0.0])  # h from above and from below
     low, high = np.array([-w, -w / 2]), np.array([-w / 2, 0.0])  # the ends differ between b = -w/2 and either side
 
@@ -161,7 +164,15 @@ def _rest(w, push) -> np.ndarray:
     return end.ravel()
 
 
-FILLS = {"quantity": "", "method": "", "w": np.nan, "b": np.nan, "error": np.nan, "log10_gradient_norm": np.nan, "update": -1}
+FILLS = {
+    "quantity": "",
+    "method": "",
+    "w": np.nan,
+    "b": np.nan,
+    "error": np.nan,
+    "log10_gradient_norm": np.nan,
+    "update": -1,
+}
 FILLS |= {"state": np.nan, "threshold": np.nan, "gradient": np.nan, "theory": np.nan, "difference": np.nan}
 
 ERROR_SURFACE = Study(

@@ -17,7 +17,9 @@ from recurlab.studies.study import Study
 from recurlab.weights import init
 
 # √(N · variance of an entry) of each random initialiser at gain 1: what the mean field calls the gain.
-MEAN_FIELD_GAIN = {"uniform": 3**-0.5} | dict.fromkeys(("gaussian", "glorot", "orthogonal", "unitary", "complex_gaussian"), 1.0)
+MEAN_FIELD_GAIN = {"uniform": 3**-0.5} | dict.fromkeys(
+    ("gaussian", "glorot", "orthogonal", "unitary", "complex_gaussian"), 1.0
+)
 
 
 def gradient_decay(
@@ -81,7 +83,11 @@ def _theories(layer, params, init_name, gain, input_gain, forget_bias, lags) -> 
         chi = np.array([fields[g].exponent for g in gain])[:, None] * lags / np.log(10)
     with np.errstate(divide="ignore"):
         rho = np.log10(radius) * lags
-    kept = nothing if not layer.spec.keeps else np.broadcast_to(theory.forget_decay(forget_bias or 0.0, lags), nothing.shape)
+    kept = (
+        nothing
+        if not layer.spec.keeps
+        else np.broadcast_to(theory.forget_decay(forget_bias or 0.0, lags), nothing.shape)
+    )
     norm = spectral_norm(content)[:, None]
     bound = np.log10(norm / 4 if layer.cell == "rnn_sigmoid" else norm) * lags  # max φ' is 1/4 for σ, else 1
     return {
@@ -105,7 +111,7 @@ GRADIENT_DECAY = Study(
         "spectral_radius": "1; largest |eigenvalue| of the recurrent weights that propose new content",
         "spectral_norm": "1; largest singular value of the same weights",
         "radius_decay": "log10; ρ^k, the spectral radius to the power of the lag (plain networks)",
-        "norm_bound": "log10; (γ σ_max)^k, γ the largest slope of the activation: no gradient is larger (plain networks)",
+        "norm_bound": "log10; (γ σ_max)^k, γ the largest slope of φ: no gradient is larger (plain networks)",
         "above_norm_bound": "log10; by how much the norm exceeds that bound, 0 where it does not",
         "chi_decay": "log10; χ^(k/2) of the mean field with the drive of the inputs (plain networks, random weights)",
         "forget_decay": "log10; σ(b)^k of the gate that keeps the state at its bias (gated cells)",

@@ -26,7 +26,9 @@ def unrolling(
     """Compare the tied gradient with the summed gradients of the untied layers, in float64, for each length."""
     layer = recurrent(cell, input_size, hidden_size, dtype="float64")
     tied = sum(array.size for array in init(layer).values())
-    worst = [_relative_difference(layer, init_name, int(seed), length, batch_size) for seed in seeds for length in lengths]
+    worst = [
+        _relative_difference(layer, init_name, int(seed), length, batch_size) for seed in seeds for length in lengths
+    ]
     length = np.tile(lengths, len(seeds))
     return {
         "replica": np.repeat(np.arange(len(seeds)), len(lengths)),
@@ -69,7 +71,7 @@ UNROLLING = Study(
     replicas=(),
     columns={
         "length": "steps; T, the number of layers of the unrolled network",
-        "relative_difference": "1; largest difference between tied and summed untied gradients, relative to the largest entry",
+        "relative_difference": "1; largest |tied - summed untied gradient|, relative to the largest entry",
         "tied_parameters": "numbers; parameters of the recurrent network",
         "untied_parameters": "numbers; parameters of the unrolled network without weight sharing",
     },
