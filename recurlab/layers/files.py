@@ -26,8 +26,8 @@ def save(path, layer: Recurrent, params: dict) -> None:
 def load(path, cell: str | None = None, prefix: str = "") -> tuple[Recurrent, dict[str, np.ndarray]]:
     """Read safetensors -> (layer, params).
 
-    A file that recurlab saved names its cell. For any other file (a PyTorch state_dict saved as safetensors) give `cell`,
-    and `prefix` if the names carry one ("encoder.lstm."): sizes, layers and directions are read off the shapes.
+    A file that recurlab saved names its cell. For any other file (a PyTorch state_dict saved as safetensors) give
+    `cell`, and `prefix` if the names carry one ("encoder.lstm."): sizes, layers and directions are read off the shapes.
 
     Raises ValueError for a file that is missing, truncated, not safetensors, of wrong names or shapes, or not finite.
     """
