@@ -7,8 +7,8 @@ from scipy import stats
 def assert_mean(draws, expected, effect=None, sd=None, what="mean"):
     """|z| < 4 for each mean over the first axis, the draws of axis 0 being independent; s.e. ≤ effect / 10.
 
-    `effect` is the distance to the value that a plausible mistake would give; `sd` is the deviation of one draw where it
-    is known exactly. Chance alone fails one test in 16,000.
+    `effect` is the distance to the value that a plausible mistake would give; `sd` the exact deviation of one draw, if
+    known. Chance alone fails one test in 16,000.
     """
     draws = np.asarray(draws, np.float64)
     error = (draws.std(axis=0, ddof=1) if sd is None else sd) / np.sqrt(len(draws))

@@ -101,7 +101,7 @@ def _summaries(W, init_name, gain) -> list[dict]:
 def _products(cell, init_name, seed, size, gain, lengths, drive) -> list[dict]:
     """log σ_i(J_T ⋯ J_1) / T of a network driven by white noise of variance `drive` at every unit.
 
-    And the growth of the mean square, ln(Σ σ_i² / N) / 2T: in the mean field ½ ln χ at every T (Pennington et al. 2017).
+    And the growth of the mean square, ln(Σ σ_i² / N) / 2T: mean field ½ ln χ at every T (Pennington et al. 2017).
     """
     layer = recurrent(cell, size, size, dtype="float64")
     params = init(layer, seed, recurrent=init_name, input="identity", gain=gain)
