@@ -373,8 +373,8 @@ EXPONENTS = [(500, 2.0, 0.0, 0.15472), (500, 1.5, 0.1, 0.02620), (1000, 1.5, 0.0
 @pytest.mark.parametrize(("size", "gain", "drive", "expected"), EXPONENTS)
 def test_largest_exponent_is_that_of_the_mean_field(size, gain, drive, expected):
     # One W, 200 steps for the state, 20 for the direction, 680 averaged: ±0.01 for the finite size. Near the onset of
-    # chaos 500 units are too few for one W: at g = 1.5, c = 0 six W of 500 × 500 gave the limit - 0.009 ± 0.004 and one of
-    # them - 0.023, eight of 1000 × 1000 the limit - 0.002 ± 0.001.
+    # chaos 500 units are too few for one W: at g = 1.5, c = 0 six W of 500 × 500 gave the limit - 0.009 ± 0.004 and one
+    # of them - 0.023, eight of 1000 × 1000 the limit - 0.002 ± 0.001.
     layer = rl.recurrent("rnn_tanh", size, size, dtype="float64")
     params = rl.init(layer, seed=0, recurrent="gaussian", input="identity", gain=gain)
     x = np.sqrt(drive) * normal(Stream(0, "test input"), (900, 1, size))
