@@ -119,12 +119,12 @@ def _run_blocks(experiment, todo, jobs: int, options) -> list[str]:
 
 def _finish(experiment, folder) -> int:
     """Table, claims and figures from the blocks, and the verdicts on stdout."""
-    from recurlab import outputs, report, show
+    from recurlab import outputs, show
 
     written = outputs.write_tables(folder, experiment)
     if experiment.claims:
         written += outputs.write_claims(folder, experiment)
-        show.table(report.verdicts(folder, experiment), experiment.title)
+        _show_verdicts(experiment, folder)
     with show.progress(f"{experiment.name} figures", len(experiment.figures)) as advance:
         for name in experiment.figures:
             written += outputs.write_figure(folder, experiment, name)
@@ -145,10 +145,19 @@ def table(options) -> int:
 
 
 def claims(options) -> int:
-    """Evaluate the claims on the table."""
+    """Evaluate the claims on the table and show the verdicts."""
     from recurlab import outputs
 
-    return _wrote(outputs.write_claims(options.results, _for_outputs(options)))
+    experiment = _for_outputs(options)
+    written = outputs.write_claims(options.results, experiment)
+    _show_verdicts(experiment, options.results)
+    return _wrote(written)
+
+
+def _show_verdicts(experiment, folder) -> None:
+    from recurlab import report, show
+
+    show.table(report.verdicts(folder, experiment), experiment.title)
 
 
 def figure(options) -> int:
