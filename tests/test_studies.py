@@ -1,0 +1,160 @@
+"""Studies as the engine uses them: declared columns, rows of a seed that depend on it alone, and known answers."""
+
+import numpy as np
+import pytest
+
+from recurlab.studies import STUDIES, load_study
+
+SMALL = {
+    "eigenvalue_spectra": {
+        "init_name": "orthogonal",
+        "hidden_size": 6,
+        "gain": 1.0,
+        "powers": (1, 3),
+        "product_cells": ("rnn_linear", "lstm"),
+        "product_lengths": (1, 4),
+        "drive": 0.1,
+    },
+    "gradient_decay": {
+        "cell": "rnn_linear",
+        "init_name": "orthogonal",
+        "forget_bias": None,
+        "hidden_size": 6,
+        "input_size": 2,
+        "input_gain": 0.5,
+        "batch_size": 2,
+        "length": 20,
+        "lags": (0, 5, 20, 50),
+        "dtype": "float64",
+    },
+    "unrolling": {
+        "cell": "lstm_peephole",
+        "init_name": "uniform",
+        "hidden_size": 5,
+        "input_size": 2,
+        "batch_size": 2,
+        "lengths": (1, 7),
+    },
+    "error_surface": {
+        "part": "descent",
+        "steps": 50,
+        "target": 0.7,
+        "w_range": (4.4, 6.0),
+        "b_range": (-3.4, -2.0),
+        "resolution": 5,
+        "start_w": 5.1,
+        "start_b": -2.5,
+        "learning_rate": 0.2,
+        "clip": 0.5,
+        "updates": 30,
+        "bifurcation_w": 5.0,
+        "latch_w": (1.5, 2.0),
+    },
+    "sequential_digits": {
+        "cell": "rnn_tanh",
+        "init_name": "orthogonal",
+        "forget_bias": None,
+        "hidden_size": 4,
+        "batch_size": 512,
+        "epochs": 1,
+        "learning_rate": 0.003,
+        "clip": 1.0,
+        "dtype": "float32",
+    },
+}
+
+
+def run(name, seeds, **changes):
+    study = load_study(name)
+    seeds = np.array(seeds)
+    replicas = {"gain": np.full(len(seeds), 1.0)} if "gain" in study.replicas else {}
+    return study.function(seeds=seeds, **(SMALL[name] | replicas | changes))
+
+
+def rows_of(columns, replica):
+    return {name: values[columns["replica"] == replica] for name, values in columns.items() if name != "replica"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_columns_are_those_declared_with_units(name):
+    columns, study = run(name, [0]), load_study(name)
+    assert columns.keys() == {"replica", *study.columns}
+    assert len({len(values) for values in columns.values()}) == 1
+    assert all("; " in text for text in study.columns.values())
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_rows_of_a_seed_depend_on_that_seed_only(name):
+    together, alone = run(name, [4, 7]), run(name, [7])
+    for column, values in rows_of(together, 1).items():
+        np.testing.assert_array_equal(values, rows_of(alone, 0)[column], err_msg=column)
+
+
+def test_orthogonal_linear_network_keeps_the_gradient_and_lags_beyond_the_run_are_left_out():
+    found = run("gradient_decay", [0, 1])
+    assert sorted(set(found["lag"])) == [0, 5, 20]
+    assert np.abs(found["log10_gradient_norm"]).max() < 1e-13
+    assert not found["underflow"].any() and not found["overflow"].any()
+
+
+def test_gradients_under_and_overflow_where_the_closed_form_says():
+    lags = (0, 100, 140, 160, 200)  # 0.5^149 is the smallest float32, 2^128 the first that is too large
+    found = {
+        gain: run(
+            "gradient_decay", [0], gain=np.array([gain]), length=200, lags=lags, dtype="float32", init_name="identity"
+        )
+        for gain in (0.5, 2.0)
+    }
+    assert found[0.5]["underflow"].tolist() == [0, 0, 0, 1, 1] and not found[0.5]["overflow"].any()
+    assert found[2.0]["overflow"].tolist() == [0, 0, 1, 1, 1] and not found[2.0]["underflow"].any()
+
+
+def test_forget_gate_with_zero_weights_decays_as_its_bias_says():
+    found = run("gradient_decay", [0], cell="gru", gain=np.array([1e-9]), input_gain=1e-9, forget_bias=1.0)
+    assert np.allclose(found["log10_gradient_norm"], found["forget_decay"], rtol=1e-7, atol=1e-12)
+
+
+def test_orthogonal_powers_and_linear_products_keep_every_singular_value():
+    found = run("eigenvalue_spectra", [0])
+    powers = found["value"][found["quantity"] == "singular_value"]
+    products = found["value"][(found["quantity"] == "jacobian_product") & (found["cell"] == "rnn_linear")]
+    assert len(powers) == 12 and np.abs(powers - 1).max() < 1e-13
+    assert len(products) == 12 and np.abs(products).max() < 1e-13
+
+
+def test_untied_gradients_sum_to_the_tied_one():
+    assert run("unrolling", range(4))["relative_difference"].max() < 1e-14
+
+
+def test_clipped_steps_are_never_longer_than_learning_rate_times_threshold():
+    found = run("error_surface", [0])
+    walks = {
+        method: np.column_stack([found[name][found["method"] == method] for name in "wb"])
+        for method in ("clipped", "unclipped")
+    }
+    lengths = {method: np.hypot(*np.diff(walk, axis=0).T) for method, walk in walks.items()}
+    assert lengths["clipped"].max() <= 0.2 * 0.5 * (1 + 1e-12) < lengths["unclipped"].max()
+
+
+@pytest.mark.parametrize(("part", "quantity"), [("bifurcation", "saddle-node"), ("latch", "latch")])
+def test_measured_bifurcations_lie_at_the_closed_form(part, quantity):
+    found = run("error_surface", [0], part=part)
+    difference = found["difference"][found["quantity"] == quantity]
+    assert len(difference) == 2 and np.abs(difference).max() < 1e-6
+
+
+def test_error_surface_gradient_is_that_of_the_error():
+    near = run(
+        "error_surface", [0], part="surface", w_range=(5.0, 5.0 + 1e-6), b_range=(-2.0, -2.0 + 1e-6), resolution=2
+    )
+    error = near["error"].reshape(2, 2)
+    slope = np.hypot((error[1, 0] - error[0, 0]) / 1e-6, (error[0, 1] - error[0, 0]) / 1e-6)
+    assert near["log10_gradient_norm"][0] == pytest.approx(np.log10(slope), abs=1e-4)
+
+
+def test_digits_are_learned_above_chance():
+    found = run("sequential_digits", [0, 1], hidden_size=24, batch_size=32, epochs=2)
+    last = found["last"] == 1
+    assert found["epoch"].max() == 2 and last.sum() == 2
+    assert found["test_accuracy"][last].min() > 0.2  # chance is 0.1, one standard error of 360 images 0.02
+    assert np.isnan(found["train_loss"][found["epoch"] == 0]).all()
