@@ -19,6 +19,7 @@ SMALL = {
         "cell": "rnn_linear",
         "init_name": "orthogonal",
         "forget_bias": None,
+        "chrono": None,
         "hidden_size": 6,
         "input_size": 2,
         "input_gain": 0.5,
@@ -158,3 +159,11 @@ def test_digits_are_learned_above_chance():
     assert found["epoch"].max() == 2 and last.sum() == 2
     assert found["test_accuracy"][last].min() > 0.2  # chance is 0.1, one standard error of 360 images 0.02
     assert np.isnan(found["train_loss"][found["epoch"] == 0]).all()
+
+
+def test_chrono_biases_keep_the_gradient_as_their_mean_square_says():
+    # zero weights: the mean of f^2k over 512 units, whose own deviation moves log10 by less than 0.05 at these lags
+    settings = {"cell": "gru", "gain": np.array([1e-9]), "input_gain": 1e-9, "chrono": 40, "hidden_size": 512}
+    found = run("gradient_decay", [0], **settings)
+    assert set(found["gate_bias"]) == {"chrono 40"}
+    assert np.abs(found["log10_gradient_norm"] - found["forget_decay"]).max() < 0.05

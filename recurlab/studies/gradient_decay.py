@@ -29,6 +29,7 @@ def gradient_decay(
     cell: CELL,
     init_name: INIT,
     forget_bias: optional(REAL),
+    chrono: optional(SIZE),
     hidden_size: SIZE,
     input_size: SIZE,
     input_gain: POSITIVE,
@@ -39,9 +40,8 @@ def gradient_decay(
 ):
     """One row for each replica and lag; norms are means of log10 over the batch."""
     layer = recurrent(cell, input_size, hidden_size, dtype=dtype)
-    params = init(
-        layer, seeds, recurrent=init_name, input="gaussian", gain=gain, input_gain=input_gain, forget_bias=forget_bias
-    )
+    biases = {"forget_bias": forget_bias, "chrono": chrono}
+    params = init(layer, seeds, recurrent=init_name, input="gaussian", gain=gain, input_gain=input_gain, **biases)
     tape, dy = _run(layer, params, seeds, length, batch_size)
     lags = np.array([lag for lag in lags if lag <= length])
     logs = gradient_by_lag(layer, params, tape, dy)[:, lags] / np.log(10)  # (R, lags, B)
@@ -51,10 +51,31 @@ def gradient_decay(
         "underflow": (plain == 0).mean(axis=2),
         "overflow": (~np.isfinite(plain)).mean(axis=2),
     }
-    theories = _theories(layer, params, init_name, gain, input_gain, forget_bias, lags)
+    theories = _theories(layer, params, init_name, gain, input_gain, lags)
+    theories["forget_decay"] = _kept(layer, forget_bias, chrono, lags)
     measured["above_norm_bound"] = np.fmax(measured["log10_gradient_norm"] - theories["norm_bound"], 0)
     columns = {name: np.broadcast_to(value, logs.shape[:2]).ravel() for name, value in (measured | theories).items()}
-    return {"replica": np.repeat(np.arange(len(seeds)), len(lags)), "lag": np.tile(lags, len(seeds))} | columns
+    columns |= {
+        "lag": np.tile(lags, len(seeds)),
+        "gate_bias": np.full(logs[:, :, 0].size, _gate_bias(forget_bias, chrono)),
+    }
+    return {"replica": np.repeat(np.arange(len(seeds)), len(lags))} | columns
+
+
+def _gate_bias(forget_bias, chrono) -> str:
+    """How the bias of the gate that keeps the state was set, as a legend shows it."""
+    if chrono is not None:
+        return f"chrono {chrono}"
+    return "" if forget_bias is None else f"{forget_bias:g}"
+
+
+def _kept(layer, forget_bias, chrono, lags) -> np.ndarray:
+    """log10 of what a gate at its bias keeps, (lags,): σ(b)^k, under chrono the root mean square over units."""
+    if not layer.spec.keeps:
+        return np.full(len(lags), np.nan)
+    if chrono is not None:
+        return np.array([0.5 * np.log10(theory.chrono_retention(chrono, 2 * lag)) for lag in lags])
+    return theory.forget_decay(forget_bias or 0.0, lags)
 
 
 def _run(layer: Recurrent, params: dict, seeds, length: int, batch: int) -> tuple[Tape, np.ndarray]:
@@ -70,7 +91,7 @@ def _run(layer: Recurrent, params: dict, seeds, length: int, batch: int) -> tupl
     return tape, dy
 
 
-def _theories(layer, params, init_name, gain, input_gain, forget_bias, lags) -> dict[str, np.ndarray]:
+def _theories(layer, params, init_name, gain, input_gain, lags) -> dict[str, np.ndarray]:
     """log10 of the closed forms at each lag, (R, lags); NaN where a form does not speak of the cell."""
     plain = layer.cell.startswith("rnn_")
     content = gate_blocks(layer, params["weight_hh_l0"])[:, layer.spec.gates.index(layer.spec.content)]
@@ -83,11 +104,6 @@ def _theories(layer, params, init_name, gain, input_gain, forget_bias, lags) -> 
         chi = np.array([fields[g].exponent for g in gain])[:, None] * lags / np.log(10)
     with np.errstate(divide="ignore"):
         rho = np.log10(radius) * lags
-    kept = (
-        nothing
-        if not layer.spec.keeps
-        else np.broadcast_to(theory.forget_decay(forget_bias or 0.0, lags), nothing.shape)
-    )
     norm = spectral_norm(content)[:, None]
     bound = np.log10(norm / 4 if layer.cell == "rnn_sigmoid" else norm) * lags  # max φ' is 1/4 for σ, else 1
     return {
@@ -96,7 +112,6 @@ def _theories(layer, params, init_name, gain, input_gain, forget_bias, lags) -> 
         "norm_bound": bound if plain else nothing,
         "radius_decay": rho if plain else nothing,
         "chi_decay": chi,
-        "forget_decay": kept,
     }
 
 
@@ -114,6 +129,7 @@ GRADIENT_DECAY = Study(
         "norm_bound": "log10; (γ σ_max)^k, γ the largest slope of φ: no gradient is larger (plain networks)",
         "above_norm_bound": "log10; by how much the norm exceeds that bound, 0 where it does not",
         "chi_decay": "log10; χ^(k/2) of the mean field with the drive of the inputs (plain networks, random weights)",
-        "forget_decay": "log10; σ(b)^k of the gate that keeps the state at its bias (gated cells)",
+        "gate_bias": "name; bias of the gate that keeps the state: a number, chrono T_max, or empty",
+        "forget_decay": "log10; σ(b)^k of the gate that keeps the state at its bias (chrono: root mean square)",
     },
 )
