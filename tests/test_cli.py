@@ -235,11 +235,18 @@ def killed_after(seconds: float, *arguments, cwd) -> int:
     return process.returncode
 
 
+def _heed_interrupts() -> None:
+    """A suite that was started in the background ignores Ctrl-C, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started(*arguments, cwd):
     """A running command in a process group of its own, which is killed at the end."""
     output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command(*arguments), cwd=cwd, env=environment(), start_new_session=True, **output)
+    process = subprocess.Popen(
+        command(*arguments), cwd=cwd, env=environment(), start_new_session=True, preexec_fn=_heed_interrupts, **output
+    )
     try:
         yield process
     finally:
