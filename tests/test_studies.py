@@ -167,3 +167,10 @@ def test_chrono_biases_keep_the_gradient_as_their_mean_square_says():
     found = run("gradient_decay", [0], **settings)
     assert set(found["gate_bias"]) == {"chrono 40"}
     assert np.abs(found["log10_gradient_norm"] - found["forget_decay"]).max() < 0.05
+
+
+def test_a_few_replicas_at_a_time_give_the_bits_of_all_together(monkeypatch):
+    together = run("gradient_decay", [0, 1, 2], cell="lstm", forget_bias=1.0)
+    monkeypatch.setattr("recurlab.studies.gradient_decay.TAPE_BYTES", 1)
+    for name, values in run("gradient_decay", [0, 1, 2], cell="lstm", forget_bias=1.0).items():
+        np.testing.assert_array_equal(values, together[name], err_msg=name)

@@ -20,6 +20,7 @@ from recurlab.weights import init
 MEAN_FIELD_GAIN = {"uniform": 3**-0.5} | dict.fromkeys(
     ("gaussian", "glorot", "orthogonal", "unitary", "complex_gaussian"), 1.0
 )
+TAPE_BYTES = 2**29  # of tape at a time: every job of the default scale stays within 1.0 GB (6.9 GB without)
 
 
 def gradient_decay(
@@ -42,24 +43,45 @@ def gradient_decay(
     layer = recurrent(cell, input_size, hidden_size, dtype=dtype)
     biases = {"forget_bias": forget_bias, "chrono": chrono}
     params = init(layer, seeds, recurrent=init_name, input="gaussian", gain=gain, input_gain=input_gain, **biases)
-    tape, dy = _run(layer, params, seeds, length, batch_size)
     lags = np.array([lag for lag in lags if lag <= length])
+    measured = _measured(layer, params, seeds, length, batch_size, lags)
+    theories = _theories(layer, params, init_name, gain, input_gain, lags)
+    theories["forget_decay"] = _kept(layer, forget_bias, chrono, lags)
+    measured["above_norm_bound"] = np.fmax(measured["log10_gradient_norm"] - theories["norm_bound"], 0)
+    columns = {
+        name: np.broadcast_to(value, (len(seeds), len(lags))).ravel() for name, value in (measured | theories).items()
+    }
+    columns |= {
+        "lag": np.tile(lags, len(seeds)),
+        "gate_bias": np.full(len(seeds) * len(lags), _gate_bias(forget_bias, chrono)),
+    }
+    return {"replica": np.repeat(np.arange(len(seeds)), len(lags))} | columns
+
+
+def _measured(layer: Recurrent, params: dict, seeds, length: int, batch: int, lags) -> dict[str, np.ndarray]:
+    """Norms and shares of under- and overflow, each (R, lags); a few replicas at a time, because tapes are large."""
+    together = max(1, TAPE_BYTES // _replica_bytes(layer, length, batch))
+    parts = [slice(first, first + together) for first in range(0, len(seeds), together)]
+    found = [_norms(layer, {n: p[part] for n, p in params.items()}, seeds[part], length, batch, lags) for part in parts]
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+
+def _replica_bytes(layer: Recurrent, length: int, batch: int) -> int:
+    """Memory of one replica's tape and gradients: kept values, pre-activations, and states twice, at every unit."""
+    cell = layer.spec
+    values = len(cell.kept) + len(cell.gates) + len(cell.separate) + 2 * len(cell.states)
+    return values * length * batch * layer.hidden_size * np.dtype(layer.dtype).itemsize
+
+
+def _norms(layer, params, seeds, length, batch, lags) -> dict[str, np.ndarray]:
+    tape, dy = _run(layer, params, seeds, length, batch)
     logs = gradient_by_lag(layer, params, tape, dy)[:, lags] / np.log(10)  # (R, lags, B)
     plain = plain_gradient_by_lag(layer, params, tape, dy)[:, lags]
-    measured = {
+    return {
         "log10_gradient_norm": logs.mean(axis=2),
         "underflow": (plain == 0).mean(axis=2),
         "overflow": (~np.isfinite(plain)).mean(axis=2),
     }
-    theories = _theories(layer, params, init_name, gain, input_gain, lags)
-    theories["forget_decay"] = _kept(layer, forget_bias, chrono, lags)
-    measured["above_norm_bound"] = np.fmax(measured["log10_gradient_norm"] - theories["norm_bound"], 0)
-    columns = {name: np.broadcast_to(value, logs.shape[:2]).ravel() for name, value in (measured | theories).items()}
-    columns |= {
-        "lag": np.tile(lags, len(seeds)),
-        "gate_bias": np.full(logs[:, :, 0].size, _gate_bias(forget_bias, chrono)),
-    }
-    return {"replica": np.repeat(np.arange(len(seeds)), len(lags))} | columns
 
 
 def _gate_bias(forget_bias, chrono) -> str:
