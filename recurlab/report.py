@@ -33,7 +33,9 @@ def landing(folder, experiments: list[Experiment]) -> list[dict]:
 
 
 def _short(text: str) -> str:
-    """A number to four digits, any other text as it is."""
+    """A number to four digits, a count or any other text as it is."""
+    if text.isdecimal():
+        return text
     try:
         return f"{float(text):.4g}"
     except ValueError:
