@@ -112,7 +112,7 @@ def init(
 
     `bias="uniform"` is PyTorch's U(-1/√H, 1/√H) for both biases. `forget_bias` sets b_ih of the gate that keeps the
     state (f of the LSTM, z of the GRU). `chrono` = T_max draws that bias as ln u, u ~ U[1, T_max - 1], and gives the
-    LSTM's input gate the opposite (Tallec & Ollivier 2018, eq. 16). A sequence for seed, gain, input_gain,
+    LSTM's input gate the opposite (Tallec & Ollivier 2018). A sequence for seed, gain, input_gain,
     forget_bias or chrono gives a leading replica axis; a replica equals the network made from its own values alone.
 
     Raises ValueError for an unknown name, a gate bias on a cell without that gate, or T_max below 3.

@@ -66,7 +66,7 @@ LSTM_PEEPHOLE = LSTM._replace(
     name="lstm_peephole",
     equation="i, f = σ(a_i + w_ci c), σ(a_f + w_cf c); g = tanh(a_g); c' = f c + i g; "
     "o = σ(a_o + w_co c'); h' = o tanh(c')",
-    source="Gers, Schraudolph & Schmidhuber 2002, eqs. 2–7; the output gate reads the new cell state, as in ONNX LSTM",
+    source="Gers, Schraudolph & Schmidhuber 2002; the output gate reads the new cell state, as in ONNX LSTM",
     gates_of=peephole_gates,
     backward=peephole_backward,
     vectors=("ci", "cf", "co"),

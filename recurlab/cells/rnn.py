@@ -59,5 +59,7 @@ RNN_TANH = _elman("rnn_tanh", "tanh", tanh_gates, tanh_backward, "Elman 1990; Py
 RNN_RELU = _elman(
     "rnn_relu", "max(0, ·)", relu_gates, relu_backward, "Le, Jaitly & Hinton 2015; PyTorch nn.RNN('relu')"
 )
-RNN_SIGMOID = _elman("rnn_sigmoid", "σ", sigmoid_gates, sigmoid_backward, "Pascanu, Mikolov & Bengio 2013, eq. 11")
+RNN_SIGMOID = _elman(
+    "rnn_sigmoid", "σ", sigmoid_gates, sigmoid_backward, "Pascanu, Mikolov & Bengio 2013, sec. 2, with h = σ(x)"
+)
 RNN_LINEAR = _elman("rnn_linear", "", linear_gates, linear_backward, "Pascanu, Mikolov & Bengio 2013, sec. 2.1")

@@ -83,7 +83,7 @@ def product_logs(matrices: np.ndarray, tolerance: float = 0.0, sweeps: int = 1) 
     """log |diagonals| of the QR of A_T ⋯ A_1, matrices (T, ..., n, n) -> (..., n); no under- or overflow at any T.
 
     One sweep gives the finite-time Lyapunov exponents times T. Each further sweep runs QR through the transposed
-    triangular factors and so brings the diagonal closer to the log singular values of the product (Stewart 1997);
+    triangular factors and so brings the diagonal closer to the log singular values of the product (cf. Stewart 1995);
     it stops when none moves by more than `tolerance`. Then the values are sorted, largest first.
     """
     factors, last = list(matrices), None
