@@ -40,11 +40,6 @@ def source_digest(study_name: str) -> str:
     return _digest_of({STUDIES[study_name].split(":")[0], *kernel_modules()})
 
 
-def kernel_digest() -> str:
-    """12 hex digits that change with the code of maths, cells and kernels: what must be compiled again."""
-    return _digest_of(set(kernel_modules()))
-
-
 def kernel_modules() -> list[str]:
     """Names of all modules of maths, cells and kernels."""
     paths = [path for name in KERNELS for path in (PACKAGE / f"{name}.py", *(PACKAGE / name).rglob("*.py"))]

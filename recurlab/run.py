@@ -17,6 +17,7 @@ import numpy as np
 from recurlab import provenance, results
 from recurlab.experiment import Block, Experiment
 from recurlab.files import checksums, read_json, sha256, write_bytes, write_json
+from recurlab.kernels.rebind import kernel_digest
 from recurlab.studies import load_study
 from recurlab.studies.study import Study, parameters_of
 
@@ -138,7 +139,7 @@ def compile_kernels(flag, dtypes) -> Iterator[tuple[str, float]]:
     One process does this before many start: processes that compile the same kernel at once can crash (numba #10128).
     """
     host = {"cpu": provenance.machine()["cpu"], "numba": provenance.versions()["numba"]}
-    noted = {"kernels": provenance.kernel_digest(), "dtypes": list(dtypes), **host}
+    noted = {"kernels": kernel_digest(), "dtypes": list(dtypes), **host}
     if flag is not None and Path(flag).is_file() and read_json(flag) == noted:
         return
     from recurlab import kernels

@@ -87,6 +87,10 @@ INITS = {
     "complex_gaussian": complex_gaussian,
     "spectral_radius": spectral_radius,
 }
+# √(N · variance of an entry) at gain 1 of the random initialisers: the gain of the mean field and of the circular law.
+# A matrix divided by its own radius has no fixed one.
+ENTRY_GAIN = {"gaussian": 1.0, "glorot": 1.0, "orthogonal": 1.0, "unitary": 1.0, "complex_gaussian": 1.0}
+ENTRY_GAIN |= {"uniform": 3**-0.5}
 BIASES = ("zeros", "uniform")
 
 

@@ -32,7 +32,7 @@ def names_of(cell):
 def test_no_two_cells_share_a_qualified_name():
     owners = [(name, cell) for cell in CELLS for name in names_of(cell)]
     assert len({name for name, _ in owners}) == len(owners) > 10 * len(CELLS)
-    assert all(name.endswith(rebind.source_digest()) for name, _ in owners)
+    assert all(name.endswith(rebind.kernel_digest()) for name, _ in owners)
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def digest_of(monkeypatch, tmp_path):
         if path:
             edited = tmp_path / "recurlab" / path
             edited.write_text((edited.read_text() if edited.exists() else "") + text)
-        rebind.source_digest.cache_clear()
+        rebind.kernel_digest.cache_clear()
         return rebind.rebind(names_of, "label").__qualname__
 
     yield name_after_edit
     monkeypatch.undo()
-    rebind.source_digest.cache_clear()
+    rebind.kernel_digest.cache_clear()
 
 
 @pytest.mark.parametrize("path", ["maths.py", "cells/gru.py", "cells/cell.py", "kernels/cpu.py", "cells/new.py"])

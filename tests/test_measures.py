@@ -13,7 +13,7 @@ import recurlab as rl
 from recurlab.cells import CELLS
 from recurlab.measures import gradient, inspect_weights, jacobian, spectrum, theory
 from recurlab.random import Stream, normal
-from recurlab.weights import matrix
+from recurlab.weights import ENTRY_GAIN, matrix
 
 ONE_WAY = [name for name, case in CASES.items() if case.directions == 1]
 FLAT = [name for name in ONE_WAY if CASES[name].layers == 1]
@@ -626,3 +626,26 @@ def test_lyapunov_refuses(settings, message):
     layer, p, _ = run("gru", "odd sizes")
     with pytest.raises(ValueError, match=message):
         rl.lyapunov(layer, p.params, p.x, **settings)
+
+
+@pytest.mark.parametrize("measure", [gradient.lag_shares, gradient.plain_gradient_by_lag])
+def test_measures_of_one_layer_refuse_a_stack_and_a_wrong_gradient(measure):
+    for num_layers, wrong, message in ((2, 0, "layer: expected one layer"), (1, 1, "dy: expected shape")):
+        layer = rl.recurrent("gru", 2, 3, num_layers=num_layers, dtype="float64")
+        params = rl.init(layer)
+        y, _, tape = rl.forward(layer, params, np.ones((4, 2, 2)))
+        with pytest.raises(ValueError, match=message):
+            measure(layer, params, tape, np.ones((4 + wrong, *y.shape[1:])))
+
+
+def test_mean_field_of_a_network_knows_the_scale_of_its_weights():
+    expected = theory.mean_field("tanh", 3**-0.5, 0.1).exponent
+    assert theory.network_exponent("rnn_tanh", "uniform", 1.0, 0.1) == expected
+    assert np.isnan(theory.network_exponent("lstm", "gaussian", 1.0, 0.1))
+    assert np.isnan(theory.network_exponent("rnn_tanh", "identity", 1.0, 0.1))
+
+
+def test_mean_field_gain_of_an_initialiser_is_that_of_its_entries():
+    for name, entry_gain in ENTRY_GAIN.items():
+        W = np.stack([matrix(name, Stream(seed, "test entries"), 64) for seed in range(40)])
+        assert np.sqrt(64 * np.mean(W**2)) == pytest.approx(entry_gain, rel=0.01), name  # s.e. below 0.002

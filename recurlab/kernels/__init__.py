@@ -3,8 +3,6 @@
 import time
 from collections.abc import Iterator
 
-import numpy as np
-
 DEVICES = ("cpu",)
 
 
@@ -16,5 +14,5 @@ def compile_all(dtypes=("float32", "float64"), cells=None) -> Iterator[tuple[str
     for dtype in dtypes:
         for name in cells or CELLS:
             start = time.perf_counter()
-            cpu.warm(name, np.dtype(dtype))
+            cpu.warm(name, dtype)
             yield f"{name} {dtype}", time.perf_counter() - start

@@ -352,7 +352,7 @@ def _cell_functions(cell: Cell, compile_one) -> dict:
     }
 
 
-def warm(name: str, dtype: np.dtype) -> None:
+def warm(name: str, dtype: str) -> None:
     """Compile the kernels of a cell for a dtype by one step of one unit."""
     cell = CELLS[name]
     gates, columns = len(cell.gates), len(cell.gates) + len(cell.separate)

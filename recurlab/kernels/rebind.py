@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 
 @cache
-def source_digest() -> str:
+def kernel_digest() -> str:
     """Digest of the sources that any kernel may contain: maths, cells and kernels."""
     files = [PACKAGE / "maths.py", *sorted(PACKAGE.glob("cells/*.py")), *sorted(PACKAGE.glob("kernels/*.py"))]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:12]
@@ -29,7 +29,7 @@ def rebind(function, label: str, **names):
         function.__defaults__,
         function.__closure__,
     )
-    copy.__qualname__ = f"{function.__qualname__}_{label}_{source_digest()}"
+    copy.__qualname__ = f"{function.__qualname__}_{label}_{kernel_digest()}"
     copy.__module__ = function.__module__
     return copy
 

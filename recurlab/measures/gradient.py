@@ -2,16 +2,9 @@
 
 import numpy as np
 
+from recurlab.blas import on_one_thread
 from recurlab.layers.checks import expect
-from recurlab.layers.recurrent import (
-    Recurrent,
-    Tape,
-    backward,
-    backward_pass,
-    check_output_gradients,
-    gate_blocks,
-    recurrent_operands,
-)
+from recurlab.layers.recurrent import Recurrent, Tape, backward_pass, check_output_gradients, recurrent_operands
 from recurlab.measures.jacobian import expect_one_direction, pull_back
 
 
@@ -69,21 +62,18 @@ def _count_from_the_end(logs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.where(step >= 0, found, np.nan)
 
 
+@on_one_thread
 def lag_shares(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray) -> np.ndarray:
     """⟨g_k, g⟩ / ‖g‖² for g = dL/dW_hh = Σ_k g_k of a one-layer network, ([R,] T): the shares of all lags sum to 1.
 
     g_k is what the use of W_hh at k steps before the end of each row adds to the gradient.
     """
-    expect_one_direction(layer)
-    expect(layer.num_layers == 1, "layer", f"{layer.num_layers} layers", "one layer")
-    run, (dy_all, ends) = tape.passes[0], check_output_gradients(layer, params, tape, dy, None, True)
-    _, d_a, _ = backward_pass(layer, params, run, tape.lengths, dy_all, [end[:, 0] for end in ends])
-    grads, _, _ = backward(layer, params, tape, dy, check=False)
-    g = gate_blocks(layer, grads["weight_hh_l0"])  # ([R,] G, H, H)
-    operands = recurrent_operands(layer, run)
+    _, d_a = _one_layer_backward(layer, params, tape, dy)
+    operands = recurrent_operands(layer, tape.passes[0])  # (R, G, T·B, H)
     d_gates = d_a[:, list(layer.spec.recurrent_columns)].reshape(operands.shape)
-    inner = np.einsum("rgpi,rgij,rgpj->rp", d_gates, g if g.ndim == 4 else g[None], operands, optimize=True)
-    shares = _sum_by_lag(inner.reshape(len(inner), -1, dy.shape[-2]), tape.lengths)
+    g = np.einsum("rgpi,rgpj->rgij", d_gates, operands, optimize=True)
+    inner = np.einsum("rgpi,rgij,rgpj->rp", d_gates, g, operands, optimize=True)
+    shares = _sum_by_lag(inner.reshape(len(inner), -1, len(tape.lengths)), tape.lengths)
     shares /= np.sum(shares, axis=-1, keepdims=True)
     return shares if tape.replicated else shares[0]
 
@@ -101,9 +91,15 @@ def plain_gradient_by_lag(layer: Recurrent, params: dict, tape: Tape, dy: np.nda
 
     No rescaling: 0 is an underflow, inf or NaN an overflow. This is what plain back-propagation works with.
     """
-    expect_one_direction(layer)
-    run, dy_all = tape.passes[0], dy if tape.replicated else dy[None]
-    ends = [np.zeros_like(run.states[:, 0, 0]) for _ in layer.spec.states]
-    d_states, _, _ = backward_pass(layer, params, run, tape.lengths, dy_all, ends)
+    d_states, _ = _one_layer_backward(layer, params, tape, dy)
     largest = _count_from_the_end(np.abs(d_states).max(axis=(1, 4)), tape.lengths)
     return largest if tape.replicated else largest[0]
+
+
+def _one_layer_backward(layer, params, tape, dy) -> tuple[np.ndarray, np.ndarray]:
+    """d_states (R, S, T+1, B, H) and d_a (R, A, T, B, H) of a network with one layer and one direction."""
+    expect_one_direction(layer)
+    expect(layer.num_layers == 1, "layer", f"{layer.num_layers} layers", "one layer")
+    dy, ends = check_output_gradients(layer, params, tape, dy, None, True)
+    d_states, d_a, _ = backward_pass(layer, params, tape.passes[0], tape.lengths, dy, [end[:, 0] for end in ends])
+    return d_states, d_a

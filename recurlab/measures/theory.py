@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, gammainc, gammaln, logit, polygamma, psi, xlogy
 
 from recurlab.layers.checks import expect, expect_choice, expect_size
+from recurlab.weights import ENTRY_GAIN
 
 # One random matrix
 
@@ -149,6 +150,12 @@ def _variance(phi: Activation, activation: str, gain: float, drive: float) -> fl
     if low >= high:  # gain 0
         return low
     return brentq(lambda q: gain**2 * phi.square(q) + drive - q, low, high, xtol=1e-15, rtol=1e-15)
+
+
+def network_exponent(cell: str, init_name: str, gain: float, drive: float) -> float:
+    """½ ln χ of a plain network (rnn_…) with random weights of this initialiser; NaN where the mean field is silent."""
+    known = cell.startswith("rnn_") and init_name in ENTRY_GAIN
+    return mean_field(cell.removeprefix("rnn_"), gain * ENTRY_GAIN[init_name], drive).exponent if known else np.nan
 
 
 def critical_gain(drive: float) -> float:

@@ -8,7 +8,7 @@ from recurlab.measures.jacobian import jacobians, product_logs
 from recurlab.random import Stream, normal
 from recurlab.studies.kinds import CELL, COUNT, INIT, POSITIVE, SIZE, list_of
 from recurlab.studies.study import Study
-from recurlab.weights import init, matrix
+from recurlab.weights import ENTRY_GAIN, init, matrix
 
 # Sweeps of QR through a product: from the second on the diagonals are log singular values to better than 0.01 wherever
 # neighbours differ by a factor of 2 (the error shrinks with the square of their ratio at every sweep).
@@ -30,15 +30,15 @@ def eigenvalue_spectra(
     rows = []
     for replica, seed in enumerate(seeds):
         W = matrix(init_name, Stream(int(seed), "spectra"), hidden_size, gain=gain)
-        found = _eigenvalues(W) + _powers(W, powers, init_name, gain) + _summaries(W, init_name, gain)
+        values = spectrum.eigenvalues(W)
+        found = _eigenvalues(values) + _powers(W, powers, init_name, gain) + _summaries(W, values, init_name, gain)
         for cell in product_cells:
             found += _products(cell, init_name, int(seed), hidden_size, gain, product_lengths, drive)
         rows += [{"replica": replica, **row} for row in found]
     return {name: np.array([row.get(name, fill) for row in rows]) for name, fill in FILLS.items()}
 
 
-def _eigenvalues(W) -> list[dict]:
-    values = spectrum.eigenvalues(W)
+def _eigenvalues(values) -> list[dict]:
     pairs = zip(values.real.tolist(), values.imag.tolist(), np.abs(values).tolist(), strict=True)
     return [
         {
@@ -77,19 +77,21 @@ def _top_of_power(init_name: str, power: int) -> float:
     if init_name in ("orthogonal", "unitary", "identity"):
         return 1.0
     edge = theory.product_top_singular_value(power) ** (1 / power)
-    return {"gaussian": 1.0, "glorot": 1.0, "complex_gaussian": 1.0, "uniform": 3**-0.5}.get(init_name, np.nan) * edge
+    return ENTRY_GAIN.get(init_name, np.nan) * edge
 
 
-def _summaries(W, init_name, gain) -> list[dict]:
+def _exact_radius(init_name: str, size: int, gain: float) -> float:
+    """The radius where it is fixed, its exact mean (Kostlan) for complex Gaussian weights, else NaN."""
+    if init_name == "complex_gaussian":
+        return theory.ginibre_radius(size // 2, gain)[0]
+    return gain if init_name in ("orthogonal", "unitary", "identity", "spectral_radius") else np.nan
+
+
+def _summaries(W, values, init_name, gain) -> list[dict]:
     """Radius, norm, numerical radius, departure from normality and number of real eigenvalues, beside exact values."""
-    size, values = len(W), spectrum.eigenvalues(W)
-    exact_radius = {
-        "complex_gaussian": theory.ginibre_radius(size // 2, gain)[0] if init_name == "complex_gaussian" else np.nan,
-        **dict.fromkeys(("orthogonal", "unitary", "identity", "spectral_radius"), gain),
-    }
-    real = theory.expected_real_eigenvalues(size) if init_name == "gaussian" else np.nan
+    real = theory.expected_real_eigenvalues(len(W)) if init_name == "gaussian" else np.nan
     found = {
-        "spectral_radius": (np.abs(values[0]), exact_radius.get(init_name, np.nan)),
+        "spectral_radius": (np.abs(values[0]), _exact_radius(init_name, len(W), gain)),
         "spectral_norm": (spectrum.spectral_norm(W), np.nan),
         "numerical_radius": (spectrum.numerical_radius(W), np.nan),
         "henrici_departure": (spectrum.henrici_departure(W), np.nan),
@@ -112,18 +114,12 @@ def _products(cell, init_name, seed, size, gain, lengths, drive) -> list[dict]:
     rows = []
     for length in lengths:
         logs = product_logs(J[:length], tolerance=1e-3, sweeps=SWEEPS)
-        shared = {"cell": cell, "length": length, "theory": _mean_exponent(cell, init_name, gain, drive)}
+        shared = {"cell": cell, "length": length, "theory": theory.network_exponent(cell, init_name, gain, drive)}
         spectrum_of = enumerate((logs / length).tolist())
         rows += [{"quantity": "jacobian_product", "rank": k, "value": v, **shared} for k, v in spectrum_of]
         growth = np.log(np.mean(np.exp(2 * logs))) / (2 * length)
         rows.append({"quantity": "jacobian_mean_square", "value": float(growth), **shared})
     return rows
-
-
-def _mean_exponent(cell, init_name, gain, drive) -> float:
-    """½ ln χ of the mean field for plain networks with random weights, else NaN."""
-    known = init_name in ("gaussian", "glorot", "orthogonal", "unitary", "complex_gaussian") and cell.startswith("rnn_")
-    return theory.mean_field(cell[4:], gain, drive).exponent if known else np.nan
 
 
 BURN_IN = 50  # steps before the first Jacobian, so that the state has forgotten its start

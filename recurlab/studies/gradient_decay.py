@@ -16,10 +16,6 @@ from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, POSITIVE, REAL, SIZ
 from recurlab.studies.study import Study
 from recurlab.weights import init
 
-# √(N · variance of an entry) of each random initialiser at gain 1: what the mean field calls the gain.
-MEAN_FIELD_GAIN = {"uniform": 3**-0.5} | dict.fromkeys(
-    ("gaussian", "glorot", "orthogonal", "unitary", "complex_gaussian"), 1.0
-)
 TAPE_BYTES = 2**29  # of tape at a time: every job of the default scale stays within 1.0 GB (6.9 GB without)
 
 
@@ -119,11 +115,8 @@ def _theories(layer, params, init_name, gain, input_gain, lags) -> dict[str, np.
     content = gate_blocks(layer, params["weight_hh_l0"])[:, layer.spec.gates.index(layer.spec.content)]
     radius = spectral_radius(content)[:, None]
     nothing = np.full((len(gain), len(lags)), np.nan)
-    chi = nothing
-    if plain and init_name in MEAN_FIELD_GAIN:
-        scale = MEAN_FIELD_GAIN[init_name]
-        fields = {g: theory.mean_field(layer.cell[4:], g * scale, input_gain**2) for g in np.unique(gain)}
-        chi = np.array([fields[g].exponent for g in gain])[:, None] * lags / np.log(10)
+    exponents = {g: theory.network_exponent(layer.cell, init_name, g, input_gain**2) for g in np.unique(gain)}
+    chi = np.array([exponents[g] for g in gain])[:, None] * lags / np.log(10)
     with np.errstate(divide="ignore"):
         rho = np.log10(radius) * lags
     norm = spectral_norm(content)[:, None]

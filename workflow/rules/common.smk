@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from recurlab import experiment as experiments
 from recurlab import provenance
+from recurlab.kernels.rebind import kernel_digest
 from recurlab.report import landing
 
 RECURLAB = f"{shlex.quote(sys.executable)} -m recurlab"

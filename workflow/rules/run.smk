@@ -7,7 +7,7 @@ rule compile:
         f"{RESULTS}/compile.log",
     localrule: True
     params:
-        kernels=provenance.kernel_digest(),
+        kernels=kernel_digest(),
     shell:
         f"{RECURLAB} compile --flag {{output:q}} 2> {{log:q}}"
 
