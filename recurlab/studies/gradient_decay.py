@@ -16,7 +16,7 @@ from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, POSITIVE, REAL, SIZ
 from recurlab.studies.study import Study
 from recurlab.weights import init
 
-TAPE_BYTES = 2**29  # of tape at a time: every job of the default scale stays within 1.0 GB (6.9 GB without)
+TAPE_BYTES = 2**29  # of tape at a time: every job of the default scale stays within 1.1 GB (6.9 GB without)
 
 
 def gradient_decay(
