@@ -136,14 +136,14 @@ def compiled_flag(folder) -> Path:
 def compile_kernels(flag, dtypes) -> Iterator[tuple[str, float]]:
     """Compile every kernel into Numba's disk cache; yields (name, seconds). Does nothing if the file `flag` notes it.
 
-    One process does this before many start: processes that compile the same kernel at once can crash (numba #10128).
+    One command does this before many jobs start: each would compile for itself what it does not find.
     """
     host = {"cpu": provenance.machine()["cpu"], "numba": provenance.versions()["numba"]}
     noted = {"kernels": kernel_digest(), "dtypes": list(dtypes), **host}
     if flag is not None and Path(flag).is_file() and read_json(flag) == noted:
         return
-    from recurlab import kernels
+    from recurlab.layers import warm
 
-    yield from kernels.compile_all(tuple(dtypes))
+    yield from warm.compile_all(tuple(dtypes))
     if flag is not None:
         write_json(flag, noted)

@@ -8,7 +8,7 @@ import numpy as np
 
 from recurlab.blas import on_one_thread
 from recurlab.layers.checks import expect, expect_choice
-from recurlab.layers.recurrent import Recurrent, parameter_shapes
+from recurlab.layers.recurrent import Recurrent, expect_natural, parameter_shapes
 from recurlab.random import Stream, normal, uniform
 
 
@@ -121,6 +121,7 @@ def init(
 
     Raises ValueError for an unknown name, a gate bias on a cell without that gate, or T_max below 3.
     """
+    expect_natural(layer)
     expect_choice("recurrent", recurrent, INITS)
     expect_choice("input", input, INITS)
     expect_choice("bias", bias, BIASES)

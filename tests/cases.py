@@ -27,7 +27,8 @@ class Case(NamedTuple):
         return self.lengths or (self.steps,) * self.batch
 
 
-# 9 and 6 units, 6 and 7 inputs: below, at and above a multiple of the four rows that the kernels take at a time.
+# 9 and 6 units, 6, 7 and 10 inputs: below and above a multiple of the lanes of a vector, 4 uncompiled and 2 to 16 else.
+# From 8 rows on the batch goes in slices; 9 rows make two slices of 5, and one row only fills up.
 CASES = {
     "odd sizes": Case(),
     "one row": Case(steps=6, batch=1, inputs=7, hidden=9),
@@ -37,9 +38,10 @@ CASES = {
     "stacked": Case(steps=4, batch=2, hidden=4, layers=3),
     "bidirectional": Case(steps=4, inputs=6, directions=2),
     "stacked, bidirectional, lengths": Case(inputs=2, layers=2, directions=2, lengths=(1, 5, 4)),
+    "two slices": Case(batch=8),
+    "two slices, bidirectional, lengths": Case(batch=9, directions=2, lengths=(5, 1, 3, 5, 2, 4, 5, 5, 2)),
 }
-# Small enough for kernels that run uncompiled (0.02 s a cell), and every branch of them is taken: five rows of weights
-# and nine of steps × batch leave a remainder of four, and the last of the nine is not padding.
+# Small enough for kernels that run uncompiled (0.01 s a cell); five units are a vector of four lanes and a rest of one.
 SMALL = Case(steps=3, layers=2, directions=2, lengths=(2, 1, 3))
 
 

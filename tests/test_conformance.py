@@ -1,5 +1,7 @@
 """Every cell in every configuration against `naive`, and what the layer promises about rows, replicas and padding."""
 
+from contextlib import contextmanager
+
 import naive
 import numpy as np
 import pytest
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from numba import config
 
 from recurlab.cells import CELLS
-from recurlab.kernels import cpu, denormals
-from recurlab.layers.recurrent import backward, forward, parameter_shapes, recurrent, trace
+from recurlab.kernels import backward as back
+from recurlab.kernels import blocks, denormals
+from recurlab.kernels import forward as ahead
+from recurlab.layers.recurrent import backward, forward, pack, parameter_shapes, recurrent, trace, unpack
 
 EXACT = 1e-12
 EPS = np.finfo(np.float32).eps
@@ -179,8 +183,8 @@ def test_read_only_arguments_change_no_bit_and_compile_nothing_anew():
         state=tuple(next(values) for _ in p.state),
         dstate=tuple(next(values) for _ in p.dstate),
     )
-    kernels = *cpu.kernels_of("gru"), cpu.weight_gradients
-    before = [getattr(kernel, "signatures", []) for kernel in kernels]  # none where kernels run uncompiled
+    kernels = ahead.compiled(), back.compiled()
+    before = [list(getattr(kernel, "signatures", [])) for kernel in kernels]  # none where kernels run uncompiled
     assert_same_bits(both(layer, frozen), expected)
     assert [getattr(kernel, "signatures", []) for kernel in kernels] == before
 
@@ -223,7 +227,7 @@ def test_a_replica_has_the_bits_it_has_alone(cell, shared_x, dtype):
     check_replicas(cell, CASES["stacked, bidirectional, lengths"], shared_x, dtype)
 
 
-@pytest.mark.filterwarnings("ignore:.* encountered in scalar")  # what kernels that run uncompiled say of it
+@pytest.mark.filterwarnings("ignore:.* encountered in")  # what kernels that run uncompiled say of it
 def test_a_replica_that_overflows_leaves_its_neighbours_their_bits():
     case = CASES["lengths"]
     calm, wild = problem("rnn_linear", case), problem("rnn_linear", case, seed=1)
@@ -236,8 +240,12 @@ def test_a_replica_that_overflows_leaves_its_neighbours_their_bits():
         assert (found["y"][1, length:, b] == 0).all()
 
 
-@pytest.mark.filterwarnings("ignore:.* encountered in scalar")
+@pytest.mark.filterwarnings("ignore:.* encountered in")
 def test_a_row_that_overflows_at_its_end_has_a_finite_gradient_up_to_there():
+    check_overflow_at_the_end()
+
+
+def check_overflow_at_the_end():
     """h = 1, 1e200, inf and then padding: dL/dW_hh = h_0 · 1e200 + h_1 · 1 for L = h_2, as for the row alone."""
     layer = recurrent("rnn_linear", 1, 1, dtype="float64")
     params = {name: np.zeros(shape) for name, shape in parameter_shapes(layer).items()} | {
@@ -247,6 +255,143 @@ def test_a_row_that_overflows_at_its_end_has_a_finite_gradient_up_to_there():
     _, final, tape = forward(layer, params, x, state, [2])
     grads, _, _ = backward(layer, params, tape, np.zeros((4, 1, 1)), (np.ones((1, 1, 1)),))
     assert np.isinf(final[0]) and grads["weight_hh_l0"] == 2e200
+
+
+# chunks of steps, slices of the batch
+
+
+@contextmanager
+def chunks_of(steps, cell, case, dtype="float64"):
+    """Both passes take that many steps at a time."""
+    n = blocks.sizes_of(CELLS[cell], dtype, 1, case.batch, case.steps, case.inputs, case.hidden)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "CHUNK_NUMBERS", steps * (n.gates + n.separate) * n.blocks * n.rows * n.lanes)
+        patch.setattr(blocks, "CHUNK_ROWS", steps * n.rows)
+        n = blocks.sizes_of(CELLS[cell], dtype, 1, case.batch, case.steps, case.inputs, case.hidden)
+        assert (n.chunk, n.back_chunk) == (steps, steps)
+        yield
+
+
+def check_chunks(cell, case):
+    """Five steps in chunks of two: a first one, one between, and a rest."""
+    with chunks_of(2, cell, case):
+        check_forward(cell, case)
+        check_gradients(cell, case)
+
+
+@pytest.mark.parametrize("case", ["odd sizes", "two slices", "two slices, bidirectional, lengths"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_in_chunks_are_those_of_the_equations(cell, case):
+    check_chunks(cell, CASES[case])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_all_but_sums_over_steps_has_the_same_bits_for_any_chunk(cell):
+    case = CASES["two slices, bidirectional, lengths"]
+    p, layer, found = problem(cell, case), layer_of(cell, case), []
+    for steps in (1, 3, 5):
+        with chunks_of(steps, cell, case):
+            found.append({name: v for name, v in both(layer, p).items() if not name.startswith("d ")})
+    for other in found[1:]:
+        assert_same_bits(other, found[0])
+
+
+def check_checkpoints(cell, case, dtype="float64"):
+    """Five steps in segments of two: the second pass through each leaves the bits of the whole."""
+    p, layer = problem(cell, case, dtype=dtype), layer_of(cell, case, dtype)
+    with chunks_of(1, cell, case, dtype):
+        expected = both(layer, p)
+        y, final, tape = forward(layer, p.params, p.x, p.state, p.lengths, checkpoint=True)
+        assert all(len(run.starts) == 3 and not run.states.size for run in tape.passes)
+        grads, d_x, d_initial = backward(layer, p.params, tape, p.dy, p.dstate)
+    found = {"y": y, "final state": final, "d_x": d_x, "d_initial": d_initial}
+    assert_same_bits(found | {f"d {name}": array for name, array in grads.items()}, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", ["stacked, bidirectional, lengths", "two slices, bidirectional, lengths"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_checkpointed_pass_has_the_same_bits(cell, case, dtype):
+    check_checkpoints(cell, CASES[case], dtype)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_without_output_the_final_states_and_the_tape_are_the_same(cell):
+    case = CASES["stacked, bidirectional, lengths"]
+    p, layer = problem(cell, case), layer_of(cell, case)
+    _, final, tape = forward(layer, p.params, p.x, p.state, p.lengths)
+    nothing, came, other = forward(layer, p.params, p.x, p.state, p.lengths, output=False)
+    assert nothing is None
+    assert_same_bits(came, final)
+    expected = backward(layer, p.params, tape, None, p.dstate)
+    assert_same_bits(backward(layer, p.params, other, None, p.dstate), expected)
+    zeros = backward(layer, p.params, tape, np.zeros_like(p.dy), p.dstate)
+    assert_close(zeros, expected, 0)  # but for the sign of a zero
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_without_the_inputs_gradient_all_others_are_the_same(cell):
+    case = CASES["stacked, bidirectional, lengths"]
+    p, layer = problem(cell, case), layer_of(cell, case)
+    _, _, tape = forward(layer, p.params, p.x, p.state, p.lengths)
+    grads, _, d_initial = backward(layer, p.params, tape, p.dy, p.dstate)
+    came, nothing, other = backward(layer, p.params, tape, p.dy, p.dstate, input_gradient=False)
+    assert nothing is None
+    assert_same_bits((came, other), (grads, d_initial))
+
+
+# packed parameters
+
+
+def check_packed(cell, case, dtype="float64", count=None):
+    """Packed and back is the same, and so are the bits of all that a packed layer gives."""
+    p, layer = problem(cell, case, dtype=dtype), layer_of(cell, case, dtype)
+    if count:
+        p = replicated([problem(cell, case, seed, dtype) for seed in range(count)], shared_x=False)
+    packed, params = pack(layer, p.params)
+    natural, back_again = unpack(packed, params)
+    assert natural == layer
+    assert_same_bits(back_again, p.params)
+    found, expected = both(packed, p._replace(params=params)), both(layer, p)
+    grads = {name: found.pop(f"d {name}") for name in params}
+    for name, array in grads.items():
+        assert array.shape == params[name].shape, name
+    assert_same_bits(found, {name: expected[name] for name in found})
+    _, back_again = unpack(packed, grads)
+    assert_same_bits(back_again, {name: expected[f"d {name}"] for name in grads})
+    whole = pack(layer, back_again)[1]  # what fills a gradient up is zero, of either sign
+    assert all((grads[name] == whole[name]).all() for name in grads)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [None, 3], ids=["alone", "replicas"])
+@pytest.mark.parametrize("case", ["one row", "stacked, bidirectional, lengths", "two slices, bidirectional, lengths"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_packed_parameters_change_no_bit(cell, case, count, dtype):
+    check_packed(cell, CASES[case], dtype, count)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 8, 25, 47, 48, 95, 97, 200])
+@pytest.mark.parametrize("hidden", [5, 400])
+def test_every_row_lies_in_one_slice(batch, hidden):
+    slices = blocks.slices_of(batch, hidden, 4)
+    rows = -(-batch // slices)
+    assert slices in (1, 2, 4, 8) and (slices - 1) * rows < batch <= slices * rows
+    assert slices == 1 or rows >= 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", ["lstm_peephole", "gru", "gru_reset_before"])
+def test_eight_slices_are_their_rows(cell, dtype):
+    """97 rows, seven of which only fill up: bits of each row, and gradients that are the sum of the rows' own."""
+    case, eps = Case(steps=3, batch=97, inputs=3, hidden=19), np.finfo(dtype).eps
+    assert blocks.slices_of(case.batch, case.hidden, 4) == 8
+    check_rows(cell, case, dtype)
+    p, layer = problem(cell, case, dtype=dtype), layer_of(cell, case, dtype)
+    rows = [both(layer, row_of(p, b, case.steps)) for b in range(case.batch)]
+    total = {name: sum(row[name].astype(np.float64) for row in rows) for name in rows[0] if name.startswith("d weight")}
+    found = both(layer, p)
+    assert_close({name: found[name] for name in total}, total, eps * case.steps * case.batch)
 
 
 # rows and padding
@@ -320,18 +465,18 @@ needs_mxcsr = pytest.mark.skipif(
 )
 
 
-def halving(dtype):
-    """h' = h / 2 from the smallest normal number, with the gradient of the last output alone: y, dL/dh0."""
+def halving(dtype, replicas=1):
+    """h' = h / 2 from the smallest normal number, with the gradient of the last output alone: y (R, T), dL/dh0 (R,)."""
     smallest, layer = np.finfo(dtype).tiny, recurrent("rnn_linear", 1, 1, dtype=dtype)
-    params = {name: np.zeros(shape, dtype) for name, shape in parameter_shapes(layer).items()}
+    params = {name: np.zeros((replicas, *shape), dtype) for name, shape in parameter_shapes(layer).items()}
     params["weight_hh_l0"][:] = 0.5
-    x, state = np.zeros((3, 1, 1), dtype), (np.full((1, 1, 1), smallest),)
-    dy = np.zeros((3, 1, 1), dtype)
-    dy[-1] = smallest
+    x, state = np.zeros((3, 1, 1), dtype), (np.full((replicas, 1, 1, 1), smallest),)
+    dy = np.zeros((replicas, 3, 1, 1), dtype)
+    dy[:, -1] = smallest
 
     def run(**options):
         y, _, tape = forward(layer, params, x, state, **options)
-        return y.ravel(), backward(layer, params, tape, dy, **options)[2][0].item()
+        return y[..., 0, 0], backward(layer, params, tape, dy, **options)[2][0].ravel()
 
     return run
 
@@ -355,43 +500,42 @@ def test_denormals_are_flushed_on_request_and_the_callers_state_is_put_back(dtyp
 
 
 @needs_mxcsr
+@pytest.mark.parametrize("flush", [False, True])
 @pytest.mark.parametrize(
     "callers", [0, denormals.FLUSH_AND_TREAT_AS_ZERO, 0x6000], ids=["plain", "flushing", "truncating"]
 )
-def test_the_callers_floating_point_state_survives_an_exception(callers):
-    before = denormals.read_state()
+def test_a_layer_leaves_the_callers_floating_point_state_as_it_was(callers, flush):
+    before, run = denormals.read_state(), halving("float64")
+    run(flush_denormals=flush)  # compiled now: the compiler computes with the caller's state too
     try:
         denormals.write_state(before | callers)
-        with pytest.raises(KeyError), denormals.denormals_flushed(True):
-            assert denormals.read_state() & denormals.FLUSH_AND_TREAT_AS_ZERO == denormals.FLUSH_AND_TREAT_AS_ZERO
-            raise KeyError
+        run(flush_denormals=flush)
         after = denormals.read_state()
     finally:
         denormals.write_state(before)
     assert (after ^ (before | callers)) & BITS_OF_CONTROL == 0
 
 
-@needs_mxcsr
-def test_a_layer_that_fails_half_way_puts_the_floating_point_state_back(monkeypatch):
-    before = denormals.read_state() & BITS_OF_CONTROL
-    run = halving("float64")
-    monkeypatch.setattr("recurlab.layers.recurrent._run_pass", lambda *arguments: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run(flush_denormals=True)
-    assert denormals.read_state() & BITS_OF_CONTROL == before
-
-
 # What runs against a changed copy of the sources (test_mutations.py): seconds even where the kernels are not compiled.
 
 TWO_STEPS = Case(steps=2, batch=1, inputs=2, hidden=2, directions=2)
+SLICES = CASES["two slices, bidirectional, lengths"]
+SLICED = ("rnn_tanh", "lstm_peephole", "gru", "gru_reset_before")  # every branch of the kernels
 CHECKS = {f"forward of {cell}": (check_forward, cell, SMALL) for cell in CELLS}
 CHECKS |= {f"gradients of {cell}": (check_gradients, cell, SMALL) for cell in CELLS}
 CHECKS |= {f"replicas of {cell}": (check_replicas, cell, TWO_STEPS) for cell in ("lstm_peephole", "gru")}
 CHECKS |= {"replicas of gru, shared x": (check_replicas, "gru", TWO_STEPS, True)}
 CHECKS |= {f"rows of {cell}": (check_rows, cell, SMALL) for cell in ("lstm", "gru_reset_before")}
 CHECKS |= {f"padding of {cell}": (check_padding, cell, SMALL, np.nan) for cell in ("lstm", "gru_reset_before")}
+CHECKS |= {f"chunks and slices of {cell}": (check_chunks, cell, SLICES) for cell in SLICED}
+CHECKS |= {f"chunks and slices of {cell}, no lengths": (check_chunks, cell, CASES["two slices"]) for cell in SLICED}
+CHECKS |= {"replicas of lstm in slices": (check_replicas, "lstm", SLICES)}
+CHECKS |= {f"checkpoints of {cell}": (check_checkpoints, cell, SLICES) for cell in ("rnn_tanh", "gru_reset_before")}
+CHECKS |= {f"packed {cell}": (check_packed, cell, SLICES, "float64", 2) for cell in ("gru", "gru_reset_before")}
+CHECKS |= {"overflow at the end of a row": (check_overflow_at_the_end,)}
 
 
+@pytest.mark.filterwarnings("ignore:.* encountered in")
 @pytest.mark.parametrize("name", CHECKS)
 def test_the_checks_for_changed_sources_pass_on_these(name):
     check, *arguments = CHECKS[name]

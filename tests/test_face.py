@@ -7,7 +7,8 @@ import pytest
 
 import recurlab as rl
 
-NAMES = "recurrent init forward backward trace jacobians gradient_by_lag lyapunov save load load_results".split()
+NAMES = """recurrent init forward backward trace pack unpack memory_bytes replica_groups
+    jacobians gradient_by_lag lyapunov save load load_results""".split()
 HEAVY = {"numba", "llvmlite", "pandas", "pyarrow", "scipy", "sklearn", "matplotlib", "seaborn", "snakemake", "numpy"}
 
 

@@ -5,12 +5,13 @@ from functools import cache
 import naive
 import numpy as np
 import pytest
-from cases import CASES, assert_close, assert_same_bits, problem
+from cases import CASES, Case, assert_close, assert_same_bits, problem
 from chance import assert_mean, assert_not_mean
 from scipy.special import polygamma
 
 import recurlab as rl
 from recurlab.cells import CELLS
+from recurlab.kernels import memory
 from recurlab.measures import gradient, inspect_weights, jacobian, spectrum, theory
 from recurlab.random import Stream, normal
 from recurlab.weights import ENTRY_GAIN, matrix
@@ -126,6 +127,46 @@ def test_the_product_of_jacobians_is_what_backward_does(cell):
         for J in rl.jacobians(layer, p.params, tape)[::-1, b]:
             pulled = J.T @ pulled
         assert_close(pulled, np.concatenate([part[:, b].ravel() for part in d_initial]), 1e-13)
+
+
+# rows of a batch: eleven of them take more than one slice, and one row that only fills up
+
+WIDE = Case(steps=5, batch=11, hidden=4, lengths=(5, 1, 3, 5, 2, 4, 5, 5, 3, 1, 5))
+
+
+def measured(cell, case, rows=slice(None)):
+    """All measures of a tape of some rows of a case."""
+    layer, p = layer_of(cell, case), problem(cell, case)
+    state, dstate = (tuple(part[:, rows] for part in parts) for parts in (p.state, p.dstate))
+    x, dy, lengths = p.x[:, rows], p.dy[:, rows], np.array(case.all_lengths)[rows]
+    tape = rl.forward(layer, p.params, x, state, lengths)[2]
+    found = {"jacobians": rl.jacobians(layer, p.params, tape)}
+    found["by lag"] = rl.gradient_by_lag(layer, p.params, tape, dy, dstate)
+    if case.layers == 1:
+        found["plain"] = gradient.plain_gradient_by_lag(layer, p.params, tape, dy)
+        found["shares"] = gradient.lag_shares(layer, p.params, tape, dy)
+    return found
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_measures_of_a_row_are_those_of_the_row_alone(cell, layers, steps, monkeypatch):
+    case = WIDE._replace(layers=layers)
+    monkeypatch.setattr(jacobian, "ROWS", steps * case.batch * jacobian.state_size(layer_of(cell, case)))
+    found = measured(cell, case)
+    for b in range(case.batch):
+        alone = measured(cell, case, slice(b, b + 1))
+        assert_close(found["jacobians"][:, b], alone["jacobians"][:, 0], 1e-14)
+        for name in found.keys() & {"by lag", "plain"}:
+            assert found[name][:, b] == pytest.approx(alone[name][:, 0], rel=1e-13, abs=1e-13, nan_ok=True)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_memory_held_before_does_not_show(cell, monkeypatch):
+    expected, empty = measured(cell, WIDE), memory.empty
+    monkeypatch.setattr(memory, "empty", lambda shape, dtype: np.full_like(empty(shape, dtype), np.nan))
+    assert_same_bits(measured(cell, WIDE), expected)
 
 
 # long products
@@ -572,6 +613,17 @@ def test_a_bidirectional_layer_is_refused():
         lambda: rl.lyapunov(layer, p.params, p.x),
     ):
         with pytest.raises(ValueError, match="layer: expected one direction of time.*bidirectional"):
+            call()
+
+
+@pytest.mark.parametrize("measure", [rl.gradient_by_lag, gradient.lag_shares, gradient.plain_gradient_by_lag])
+def test_a_checkpointed_tape_and_no_gradient_are_refused(measure):
+    layer, p, tape = run("lstm", "odd sizes")
+    with pytest.raises(ValueError, match="dy: .*NumPy array.*None"):
+        measure(layer, p.params, tape, None)
+    tape = rl.forward(layer, p.params, p.x, checkpoint=True)[2]
+    for call in (lambda: measure(layer, p.params, tape, p.dy), lambda: rl.jacobians(layer, p.params, tape)):
+        with pytest.raises(ValueError, match="tape: .*whole history.*checkpointed"):
             call()
 
 

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 import recurlab as rl
 from recurlab.cells import CELLS
+from recurlab.layers import files
 
 SHAPES = {
     "plain": {},
@@ -150,7 +151,7 @@ def test_wrong_contents_are_refused(path, entries, message):
     refused(path, message, cell="rnn_tanh")
 
 
-SETTINGS = network()[0]._asdict()
+SETTINGS = files._description(network()[0])
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,14 @@ RNN, T = 400). Training does not need them; a measurement of tiny gradients does
 """
 
 import platform
-from contextlib import contextmanager
 
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 FLUSH_AND_TREAT_AS_ZERO = 0x8040  # bits 15 (FTZ) and 6 (DAZ) of the MXCSR register
-SUPPORTED = platform.machine() in ("x86_64", "AMD64")
+SUPPORTED = platform.machine() in ("x86_64", "AMD64") and not config.DISABLE_JIT
 _WORD, _BYTES = ir.IntType(32), ir.IntType(8).as_pointer()
 
 
@@ -55,17 +54,30 @@ def write_state(word):
     _write_mxcsr(types.uint32(word))
 
 
-@contextmanager
-def denormals_flushed(on: bool):
-    """Inside, denormal inputs and results count as zero in this thread; afterwards its state is what it was."""
-    if not on:
-        yield
-        return
-    if not SUPPORTED:
+def _flush(on):
+    before = _read_mxcsr()
+    if on:
+        _write_mxcsr(before | types.uint32(FLUSH_AND_TREAT_AS_ZERO))
+    return before
+
+
+def _restore(before):
+    _write_mxcsr(before)
+
+
+def _keep(on):
+    return on
+
+
+def _nothing(before):
+    pass
+
+
+# For compiled code: flush(on) flushes this thread's denormals if `on` and returns what restore(before) puts back.
+flush, restore = (_flush, _restore) if SUPPORTED else (_keep, _nothing)
+
+
+def check_supported(wanted: bool) -> None:
+    """Raise ValueError where denormals cannot be flushed."""
+    if wanted and not SUPPORTED:
         raise ValueError(f"flush_denormals: only x86-64 is supported, this machine is {platform.machine()}")
-    before = read_state()
-    write_state(before | FLUSH_AND_TREAT_AS_ZERO)
-    try:
-        yield
-    finally:
-        write_state(before)

@@ -6,18 +6,27 @@ other's machine code. The name therefore ends in a digest of every source the re
 """
 
 import hashlib
+import os
 import types
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
+# "contract" allows fused multiply-add but no reordering and keeps NaN and inf; the numpy error model drops the
+# division-by-zero branch that stops vectorisation.
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
 
 @cache
 def kernel_digest() -> str:
-    """Digest of the sources that any kernel may contain: maths, cells and kernels."""
+    """Digest of all that any kernel may contain: the sources of maths, cells and kernels, and the width asked for.
+
+    Numba adds its own version and the processor's features to the key.
+    """
     files = [PACKAGE / "maths.py", *sorted(PACKAGE.glob("cells/*.py")), *sorted(PACKAGE.glob("kernels/*.py"))]
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    width = os.environ.get("RECURLAB_VECTOR_BITS", "").encode()
+    return hashlib.sha256(b"\0".join([width, *(path.read_bytes() for path in files)])).hexdigest()[:12]
 
 
 def rebind(function, label: str, **names):

@@ -11,19 +11,20 @@ def expect(condition: bool, name: str, came, expected) -> None:
 
 def expect_array(name: str, array, shape: tuple, dtype: str, axes: str, finite: bool = True) -> None:
     """Check type, dtype, shape (None matches any size) and, unless switched off, that no value is NaN or infinite."""
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+        _explain(name, array, shape, dtype, axes)
+    if finite and not np.isfinite(array).all():
+        bad = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+        expect(False, name, f"{array[bad]} at index {bad}", "finite values")
+
+
+def _explain(name, array, shape, dtype, axes) -> None:
+    """Raise what is wrong with an array's type, dtype or shape, if anything is."""
     expect(isinstance(array, np.ndarray), name, type(array).__name__, f"a NumPy array {axes}")
     expect(array.dtype == dtype, name, f"dtype {array.dtype}", f"dtype {dtype}, the layer's")
-    fits = array.ndim == len(shape) and all(w is None or w == n for w, n in zip(shape, array.shape, strict=False))
+    fits = array.ndim == len(shape) and all(w is None or w == n for w, n in zip(shape, array.shape, strict=True))
     wanted = ", ".join("any" if size is None else str(size) for size in shape)
     expect(fits, name, f"shape {array.shape}", f"shape {axes} = ({wanted})")
-    if finite:
-        bad = np.argwhere(~np.isfinite(array))
-        expect(
-            not len(bad),
-            name,
-            f"{array[tuple(bad[0])]} at index {tuple(bad[0].tolist())}" if len(bad) else "",
-            "finite values",
-        )
 
 
 def expect_names(name: str, came, wanted) -> None:

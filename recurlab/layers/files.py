@@ -18,9 +18,15 @@ KEY = "recurlab"  # the metadata entry that holds the layer
 
 def save(path, layer: Recurrent, params: dict) -> None:
     """Write a layer's parameters as safetensors, the layer in the metadata; the file appears whole or not at all."""
+    expect(not layer.packed, "layer", "a packed one, whose layout belongs to this host", "a natural one (see unpack)")
     check_params(layer, params)
     arrays = {name: np.ascontiguousarray(array) for name, array in params.items()}
-    write_bytes(path, to_bytes(arrays, metadata={KEY: json.dumps(layer._asdict(), sort_keys=True)}))
+    write_bytes(path, to_bytes(arrays, metadata={KEY: json.dumps(_description(layer), sort_keys=True)}))
+
+
+def _description(layer: Recurrent) -> dict:
+    """What `recurrent` makes the layer from."""
+    return {name: value for name, value in layer._asdict().items() if name != "packed"}
 
 
 def load(path, cell: str | None = None, prefix: str = "") -> tuple[Recurrent, dict[str, np.ndarray]]:

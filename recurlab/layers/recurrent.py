@@ -4,15 +4,20 @@ Axes: R replica, T time, B batch, I input, H hidden, L layers, D directions, G g
 PyTorch's names, gate orders and shapes.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from recurlab.cells import CELLS
 from recurlab.cells.cell import Cell
-from recurlab.kernels import DEVICES, cpu
-from recurlab.kernels.denormals import denormals_flushed
+from recurlab.kernels import DEVICES, memory
+from recurlab.kernels.blocks import sizes_of
+from recurlab.kernels.denormals import check_supported
+from recurlab.layers import matrices
 from recurlab.layers.checks import expect, expect_array, expect_choice, expect_names, expect_size
+from recurlab.layers.matrices import packed_shape, with_replicas
+from recurlab.layers.passes import Pass, back_pass, run_pass
 
 DTYPES = ("float32", "float64")
 
@@ -27,6 +32,7 @@ class Recurrent(NamedTuple):
     bidirectional: bool
     dtype: str
     device: str
+    packed: bool = False  # parameters in the layout of the kernels, see `pack`
 
     @property
     def spec(self) -> Cell:
@@ -46,16 +52,6 @@ class Recurrent(NamedTuple):
             for level in range(self.num_layers)
             for d in range(self.directions)
         )
-
-
-class Pass(NamedTuple):
-    """What one direction of one layer leaves for the backward pass; arrays as in `kernels.cpu`."""
-
-    x: np.ndarray  # (R or 1, T, B, I)
-    kept: np.ndarray  # (R, K, T, B, H), in the order of its steps
-    states: np.ndarray  # (R, S, T+1, B, H)
-    reverse: bool
-    suffix: str
 
 
 class Tape(NamedTuple):
@@ -89,36 +85,78 @@ def recurrent(
     return Recurrent(cell, input_size, hidden_size, num_layers, bidirectional, dtype, device)
 
 
+@cache
 def parameter_shapes(layer: Recurrent) -> dict[str, tuple[int, ...]]:
     """Name and shape of every parameter, without the replica axis."""
     shapes, hidden = {}, layer.hidden_size
     rows = len(layer.spec.gates) * hidden
     for level, _, suffix in layer.passes:
         width = layer.input_size if level == 0 else layer.directions * hidden
-        shapes |= {f"weight_ih{suffix}": (rows, width), f"weight_hh{suffix}": (rows, hidden)}
+        for part, columns in (("ih", width), ("hh", hidden)):
+            shapes[f"weight_{part}{suffix}"] = _packed_shape(layer, columns) if layer.packed else (rows, columns)
         shapes |= {f"bias_ih{suffix}": (rows,), f"bias_hh{suffix}": (rows,)}
         shapes |= {f"weight_{vector}{suffix}": (hidden,) for vector in layer.spec.vectors}
     return shapes
+
+
+def _packed_shape(layer: Recurrent, columns: int) -> tuple[int, int, int]:
+    """The shape of a packed weight matrix."""
+    n = sizes_of(layer.spec, layer.dtype, 1, 1, 1, columns, layer.hidden_size)
+    return packed_shape(n, columns)
+
+
+def pack(layer: Recurrent, params: dict) -> tuple[Recurrent, dict]:
+    """The layer and its parameters with the weight matrices in the layout of the kernels.
+
+    `forward` and `backward` take both as they take the natural ones, and the gradients come in the same layout: a
+    training loop that stays packed saves bringing weights in and gradients out at every update. What fills a matrix up
+    is zero, and so are its gradients. The layout belongs to this host; `unpack` before saving or measuring.
+    """
+    expect_natural(layer)
+    check_params(layer, params)
+    return layer._replace(packed=True), _each_matrix(layer, params, matrices.packed, 2)
+
+
+def unpack(layer: Recurrent, params: dict) -> tuple[Recurrent, dict]:
+    """The natural layer and parameters of packed ones, or natural gradients of packed ones."""
+    expect(layer.packed, "layer", "one with natural parameters", "a packed layer")
+    check_params(layer, params)
+    return layer._replace(packed=False), _each_matrix(layer, params, matrices.natural, 3)
+
+
+def _each_matrix(layer: Recurrent, params: dict, change, ndim: int) -> dict:
+    """The parameters with every weight matrix changed by change(cell, sizes, matrix, recurrent)."""
+    changed = dict(params)
+    for level, _, suffix in layer.passes:
+        inputs = layer.input_size if level == 0 else layer.directions * layer.hidden_size
+        for name in (f"weight_ih{suffix}", f"weight_hh{suffix}"):
+            matrix = with_replicas(params[name], ndim)
+            n = sizes_of(layer.spec, layer.dtype, len(matrix), 1, 1, inputs, layer.hidden_size)
+            out = change(layer.spec, n, matrix, name.startswith("weight_hh"))
+            changed[name] = out if params[name].ndim == ndim + 1 else out[0]
+    return changed
+
+
+def expect_natural(layer: Recurrent) -> None:
+    """A packed layer is for `forward` and `backward` alone."""
+    expect(not layer.packed, "layer", "a packed one", "natural parameters (see unpack)")
 
 
 def check_params(layer: Recurrent, params: dict, finite: bool = True) -> int | None:
     """Check names, shapes, dtype and finiteness; returns R, or None without a replica axis."""
     shapes = parameter_shapes(layer)
     expect(isinstance(params, dict), "params", type(params).__name__, "a dict of arrays")
-    expect_names("params", params, shapes)
+    if params.keys() != shapes.keys():
+        expect_names("params", params, shapes)
     first = next(iter(shapes))
     replicas = len(params[first]) if np.ndim(params[first]) == len(shapes[first]) + 1 else None
     expect(replicas != 0, "params", "R = 0 replicas", "R ≥ 1")
     for name, shape in shapes.items():
-        full, axes = (shape, "") if replicas is None else ((replicas, *shape), "R, ")
-        expect_array(
-            f"params[{name!r}]",
-            params[name],
-            full,
-            layer.dtype,
-            f"({axes}{'rows, columns' if len(shape) == 2 else 'rows'})",
-            finite,
-        )
+        full = shape if replicas is None else (replicas, *shape)
+        axes = ("" if replicas is None else "R, ") + {1: "rows", 2: "rows, columns", 3: "blocks, rows, lanes"}[
+            len(shape)
+        ]
+        expect_array(f"params[{name!r}]", params[name], full, layer.dtype, f"({axes})", finite)
     return replicas
 
 
@@ -142,60 +180,94 @@ def check_lengths(lengths, steps: int, batch: int) -> np.ndarray:
 def check_tape(layer: Recurrent, replicas: int | None, tape: Tape) -> None:
     """Refuse the tape of another layer or another number of replicas: the kernels would read beyond its arrays."""
     expect(isinstance(tape, Tape), "tape", type(tape).__name__, "what forward returned last")
-    came = tape.layer, len(tape.passes[0].states) if tape.replicated else None
+    came = tape.layer, tape.passes[0].n.replicas if tape.replicated else None
     expect(came == (layer, replicas), "tape", f"that of {came[0]}, R = {came[1]}", f"that of {layer}, R = {replicas}")
 
 
-def forward(layer: Recurrent, params: dict, x, state=None, lengths=None, *, flush_denormals=False, check=True):
+def forward(
+    layer: Recurrent,
+    params: dict,
+    x,
+    state=None,
+    lengths=None,
+    *,
+    flush_denormals=False,
+    check=True,
+    checkpoint=False,
+    output=True,
+):
     """Run the layer: x ([R,] T, B, I) -> y ([R,] T, B, D·H), final states, tape.
 
     `state` is a tuple of ([R,] L·D, B, H), one for each state of the cell, or None for zeros. `lengths` (B,) makes
     row b end after lengths[b] steps: later steps pass the state through and output zero, and a reversed pass starts at
     the row's own end. A leading R on all parameters (and on `state`, and on x unless it is shared) runs R networks.
+    With `checkpoint` the tape holds only the states at about √T steps, and `backward` computes the rest once more: the
+    same bits for less memory (see `memory_bytes`) and about a third more time. Without `output` y is not written and
+    None is returned for it: the final states are enough for a loss at the last step.
 
     Raises ValueError naming the argument for a wrong shape, dtype, name or, with `check`, a value that is not finite.
     """
     replicas = check_params(layer, params, check)
     x, state, lengths = _check_inputs(layer, replicas, x, state, lengths, check)
-    passes, finals, below = [], [], x
-    with denormals_flushed(flush_denormals):
-        for k, (_, reverse, suffix) in enumerate(layer.passes):
-            passes.append(_run_pass(layer, params, suffix, reverse, below, [s[:, k] for s in state], lengths))
-            finals.append(passes[-1].states[:, :, -1])
-            if k % layer.directions == layer.directions - 1:
-                below = np.concatenate([_output(run, lengths) for run in passes[-layer.directions :]], axis=-1)
-    final = np.stack(finals, axis=2)  # (R, S, L·D, B, H)
-    final = tuple(final[:, s] if replicas is not None else final[0, s] for s in range(final.shape[1]))
-    return (
-        (below if replicas is not None else below[0]),
-        final,
-        Tape(layer, tuple(passes), lengths, replicas is not None),
-    )
+    check_supported(flush_denormals)
+    runs, finals = [], []
+    for level in range(layer.num_layers):
+        wanted = output or level < layer.num_layers - 1
+        shape = (len(state), *x.shape[1:3], layer.directions * layer.hidden_size)
+        y = memory.empty(shape, layer.dtype) if wanted else np.empty(0, layer.dtype)
+        for d in range(layer.directions):
+            k = level * layer.directions + d
+            _, reverse, suffix = layer.passes[k]
+            start = np.ascontiguousarray(state[:, :, k])
+            run, final = run_pass(
+                layer, params, suffix, reverse, x, start, lengths, y, d * layer.hidden_size, checkpoint, flush_denormals
+            )
+            runs.append(run)
+            finals.append(final)
+        x = y
+    final = _outward(np.stack(finals, axis=2), replicas)
+    y = None if not output else y if replicas is not None else y[0]
+    return y, final, Tape(layer, tuple(runs), lengths, replicas is not None)
 
 
-def backward(layer: Recurrent, params: dict, tape: Tape, dy, dstate=None, *, flush_denormals=False, check=True):
+def backward(
+    layer: Recurrent,
+    params: dict,
+    tape: Tape,
+    dy,
+    dstate=None,
+    *,
+    flush_denormals=False,
+    check=True,
+    input_gradient=True,
+):
     """Exact back-propagation through time: dL/dy (as y) and dL/dfinal states -> dL/dparams, dL/dx, dL/dinitial states.
 
-    The gradients of the parameters have the parameters' keys and shapes; a shared x gets one gradient for each replica.
+    dy and dstate may be None for zeros. The gradients of the parameters have the parameters' keys and shapes; a shared
+    x gets one gradient for each replica. Without `input_gradient` dL/dx is not computed and None is returned for it.
     """
     dy, dstate = check_output_gradients(layer, params, tape, dy, dstate, check)
-    grads, d_initial = {}, [None] * len(layer.passes)
-    # The sums over the batch and over directions may meet inf - inf in a diverged replica; kernels do not warn either.
-    with denormals_flushed(flush_denormals), np.errstate(over="ignore", invalid="ignore"):
-        for level in reversed(range(layer.num_layers)):
-            d_below = 0
-            for d in range(layer.directions):
-                k = level * layer.directions + d
-                d_out = np.ascontiguousarray(dy[..., d * layer.hidden_size : (d + 1) * layer.hidden_size])
-                run, ends = tape.passes[k], [s[:, k] for s in dstate]
-                d_states, d_a, d_vectors = backward_pass(layer, params, run, tape.lengths, d_out, ends)
-                d_x = _pass_gradients(layer, params, run, tape.lengths, d_a, d_vectors, grads)
-                d_below, d_initial[k] = d_below + d_x, d_states[:, :, 0]
-            dy = d_below
-    d_initial = np.stack(d_initial, axis=2)
-    if tape.replicated:
-        return {name: grads[name] for name in params}, dy, tuple(d_initial[:, s] for s in range(d_initial.shape[1]))
-    return {name: grads[name][0] for name in params}, dy[0], tuple(d_initial[0])
+    check_supported(flush_denormals)
+    grads, d_initial = {}, np.empty_like(dstate)
+    for level in reversed(range(layer.num_layers)):
+        wanted = input_gradient or level > 0
+        x = tape.passes[level * layer.directions].x
+        d_below = memory.zeros((len(dstate), *x.shape[1:]), layer.dtype) if wanted else None
+        for d in range(layer.directions):
+            k = level * layer.directions + d
+            d_final = np.ascontiguousarray(dstate[:, :, k])
+            d_initial[:, :, k] = back_pass(
+                tape.passes[k], params, dy, d * layer.hidden_size, d_final, d_below, grads, flush_denormals
+            )
+        dy = d_below
+    grads = {name: grads[name] if tape.replicated else grads[name][0] for name in params}
+    dx = dy if tape.replicated or dy is None else dy[0]
+    return grads, dx, _outward(d_initial, len(dstate) if tape.replicated else None)
+
+
+def _outward(states: np.ndarray, replicas) -> tuple[np.ndarray, ...]:
+    """(R, S, L·D, B, H) -> a tuple with one array for each state, without R if the caller had none."""
+    return tuple(states[:, s] if replicas is not None else states[0, s] for s in range(states.shape[1]))
 
 
 def trace(layer: Recurrent, params: dict, x, state=None, lengths=None) -> dict[str, np.ndarray]:
@@ -206,74 +278,19 @@ def trace(layer: Recurrent, params: dict, x, state=None, lengths=None) -> dict[s
     _, _, tape = forward(layer, params, x, state, lengths)
     found = {}
     for run in tape.passes:
+        kept, states = run.natural()
+        there = (np.arange(kept.shape[2])[:, None] < tape.lengths)[:, :, None]
         for k, name in enumerate(layer.spec.kept):
-            found[name + run.suffix] = _in_time(run.kept[:, k], run.reverse, tape.lengths)
+            found[name + run.suffix] = _in_time(np.where(there, kept[:, k], 0), run.reverse, tape.lengths)
         for s, name in enumerate(layer.spec.states):
-            found[name + run.suffix] = _in_time(run.states[:, s, 1:], run.reverse, tape.lengths)
+            found[name + run.suffix] = _in_time(states[:, s, 1:], run.reverse, tape.lengths)
     return found if tape.replicated else {name: array[0] for name, array in found.items()}
 
 
 def gate_blocks(layer: Recurrent, matrix: np.ndarray) -> np.ndarray:
     """([R,] G·H, n) -> ([R,] G, H, n): the block of each gate, a view."""
+    expect_natural(layer)
     return matrix.reshape(*matrix.shape[:-2], len(layer.spec.gates), layer.hidden_size, matrix.shape[-1])
-
-
-def backward_pass(layer, params, run: Pass, lengths, dy, dstate):
-    """Back-propagate through one pass: dy (R, T, B, H), dstate a list of (R, B, H) -> d_states, d_a, d_vectors."""
-    cell = layer.spec
-    replicas, _, rows, batch, hidden = run.states.shape
-    d_states = np.zeros_like(run.states)
-    for s, gradient in enumerate(dstate):
-        d_states[:, s, -1] = gradient
-    d_a = np.zeros((replicas, len(cell.gates) + len(cell.separate), rows - 1, batch, hidden), layer.dtype)
-    d_vectors = np.zeros((replicas, len(cell.vectors), hidden), layer.dtype)
-    W_hh = gate_blocks(layer, _with_replicas(params[f"weight_hh{run.suffix}"], 2))
-    vectors = _vectors(layer, params, run.suffix)
-    kernel = cpu.kernels_of(layer.cell).backward
-    kernel(W_hh, vectors, lengths, run.reverse, run.kept, run.states, dy, d_states, d_a, d_vectors)
-    return d_states, d_a, d_vectors
-
-
-def _with_replicas(array: np.ndarray, ndim: int) -> np.ndarray:
-    """A contiguous array with a replica axis in front of its `ndim` own; writable, for a read-only one is another type
-    to Numba, which would compile every kernel once more (8 s measured).
-    """
-    return np.require(array if array.ndim == ndim + 1 else array[None], requirements=("C", "W"))
-
-
-def _vectors(layer, params, suffix) -> np.ndarray:
-    """The per-unit parameters of a pass, (R, V, H)."""
-    found = [_with_replicas(params[f"weight_{name}{suffix}"], 1) for name in layer.spec.vectors]
-    replicas = len(_with_replicas(params[f"bias_ih{suffix}"], 1))
-    return np.stack(found, axis=1) if found else np.zeros((replicas, 0, layer.hidden_size), layer.dtype)
-
-
-def _bias(layer, params, suffix) -> np.ndarray:
-    """b_ih + b_hh in the columns of the pre-activations, (R, A, H)."""
-    cell, hidden = layer.spec, layer.hidden_size
-    inputs, recurrent_part = (_with_replicas(params[f"bias_{part}{suffix}"], 1) for part in ("ih", "hh"))
-    bias = np.zeros((len(inputs), len(cell.gates) + len(cell.separate), hidden), layer.dtype)
-    bias[:, : len(cell.gates)] = inputs.reshape(len(inputs), -1, hidden)
-    bias[:, cell.recurrent_columns] += recurrent_part.reshape(len(inputs), -1, hidden)
-    return bias
-
-
-def _run_pass(layer, params, suffix, reverse, x, state, lengths) -> Pass:
-    """Run one direction of one layer from its initial states, a list of (R, B, H)."""
-    cell, hidden = layer.spec, layer.hidden_size
-    _, steps, batch, _ = x.shape
-    bias = _bias(layer, params, suffix)
-    kept = np.zeros((len(bias), len(cell.kept), steps, batch, hidden), layer.dtype)
-    states = np.zeros((len(bias), len(cell.states), steps + 1, batch, hidden), layer.dtype)
-    for s, initial in enumerate(state):
-        states[:, s, 0] = initial
-    W_ih, W_hh = (
-        np.ascontiguousarray(gate_blocks(layer, _with_replicas(params[f"weight_{part}{suffix}"], 2)).swapaxes(-1, -2))
-        for part in ("ih", "hh")
-    )
-    kernel = cpu.kernels_of(layer.cell).forward
-    kernel(x, W_ih, W_hh, bias, _vectors(layer, params, suffix), lengths, reverse, kept, states)
-    return Pass(x, kept, states, reverse, suffix)
 
 
 def _in_time(array: np.ndarray, reverse: bool, lengths: np.ndarray) -> np.ndarray:
@@ -285,49 +302,16 @@ def _in_time(array: np.ndarray, reverse: bool, lengths: np.ndarray) -> np.ndarra
     return np.take_along_axis(array, step[None, :, :, None], axis=1)
 
 
-def _output(run: Pass, lengths: np.ndarray) -> np.ndarray:
-    """h in order of time, zero beyond each row's length: (R, T, B, H)."""
-    y = _in_time(run.states[:, 0, 1:], run.reverse, lengths)
-    return np.where(_beyond(run, lengths)[:, :, None], y.dtype.type(0), y)  # not y · 0: a diverged h is inf
-
-
-def _beyond(run: Pass, lengths: np.ndarray) -> np.ndarray:
-    """Which steps lie beyond each row's length, (T, B); the same in the order of steps and of time."""
-    return np.arange(run.x.shape[1])[:, None] >= lengths
-
-
-def _pass_gradients(layer, params, run: Pass, lengths, d_a, d_vectors, grads: dict) -> np.ndarray:
-    """Put the parameter gradients of one pass into grads; returns dL/dx (R, T, B, I)."""
-    cell, suffix, replicas = layer.spec, run.suffix, len(d_a)
-    columns = np.array(cell.recurrent_columns)
-    W_ih = gate_blocks(layer, _with_replicas(params[f"weight_ih{suffix}"], 2))
-    d_W_ih = np.zeros_like(W_ih)
-    d_W_hh = np.zeros((replicas, len(cell.gates), layer.hidden_size, layer.hidden_size), layer.dtype)
-    d_x = np.zeros((replicas, *run.x.shape[1:]), layer.dtype)
-    operands = recurrent_operands(layer, run)
-    operands[:, :, _beyond(run, lengths).ravel()] = 0  # d_a is 0 there, but 0 · inf of a diverged h is not
-    cpu.weight_gradients(run.x, operands, W_ih, d_a, columns, lengths, run.reverse, d_W_ih, d_W_hh, d_x)
-    grads[f"weight_ih{suffix}"] = d_W_ih.reshape(replicas, -1, W_ih.shape[-1])
-    grads[f"weight_hh{suffix}"] = d_W_hh.reshape(replicas, -1, layer.hidden_size)
-    # One replica at a time: NumPy's order of additions may depend on the shape of the whole array.
-    totals = np.stack([one.reshape(one.shape[0], -1, one.shape[-1]).sum(axis=1) for one in d_a])
-    grads[f"bias_ih{suffix}"] = totals[:, : len(cell.gates)].reshape(replicas, -1)
-    grads[f"bias_hh{suffix}"] = totals[:, columns].reshape(replicas, -1)
-    for v, name in enumerate(cell.vectors):
-        grads[f"weight_{name}{suffix}"] = d_vectors[:, v].copy()
-    return d_x
-
-
-def recurrent_operands(layer, run: Pass) -> np.ndarray:
+def recurrent_operands(layer: Recurrent, kept: np.ndarray, states: np.ndarray) -> np.ndarray:
     """What the recurrent weights of each gate were applied to at every step, (R, G, T·B, H): h or the operand."""
     cell = layer.spec
-    h = run.states[:, 0, :-1].reshape(len(run.states), -1, layer.hidden_size)
-    other = run.kept[:, -1].reshape(h.shape)
+    h = states[:, 0, :-1].reshape(len(states), -1, layer.hidden_size)
+    other = kept[:, -1].reshape(h.shape)
     return np.stack([other if gate == cell.second_product else h for gate in cell.gates], axis=1)
 
 
 def _check_inputs(layer, replicas, x, state, lengths, finite):
-    """x with a replica axis, states as a list of (R, L·D, B, H), lengths as int64."""
+    """x with a replica axis, states as one array (R, S, L·D, B, H), lengths as int64."""
     expect(isinstance(x, np.ndarray), "x", type(x).__name__, "a NumPy array ([R,] T, B, I)")
     own = replicas is not None and x.ndim == 4
     expect_array(
@@ -342,19 +326,19 @@ def _check_inputs(layer, replicas, x, state, lengths, finite):
     expect(steps >= 1 and batch >= 1, "x", f"shape {x.shape}", "T ≥ 1 and B ≥ 1")
     shape = (len(layer.passes), batch, layer.hidden_size)
     state = _check_states(layer, "state", state, replicas, shape, finite)
-    return _with_replicas(x, 3), state, check_lengths(lengths, steps, batch)
+    return with_replicas(x, 3), state, check_lengths(lengths, steps, batch)
 
 
 def _check_states(layer, name, state, replicas, shape, finite):
-    """A tuple of states (or None) as a list of arrays (R, L·D, B, H)."""
+    """A tuple of states (or None) as one array (R, S, L·D, B, H)."""
     full = shape if replicas is None else (replicas, *shape)
     if state is None:
-        return [np.zeros((replicas or 1, *shape), layer.dtype) for _ in layer.spec.states]
+        return np.zeros((replicas or 1, len(layer.spec.states), *shape), layer.dtype)
     wanted = f"a tuple of {len(layer.spec.states)} arrays ({', '.join(layer.spec.states)})"
     expect(isinstance(state, tuple | list) and len(state) == len(layer.spec.states), name, _describe(state), wanted)
     for part, array in zip(layer.spec.states, state, strict=True):
         expect_array(f"{name} {part}", array, full, layer.dtype, "([R,] L·D, B, H)", finite)
-    return [array if replicas is not None else array[None] for array in state]
+    return np.stack([array if replicas is not None else array[None] for array in state], axis=1)
 
 
 def _describe(value) -> str:
@@ -362,12 +346,13 @@ def _describe(value) -> str:
 
 
 def check_output_gradients(layer, params, tape, dy, dstate, finite):
-    """dy with a replica axis and dstate as a list of (R, L·D, B, H)."""
+    """dy with a replica axis (or None) and dstate as one array (R, S, L·D, B, H)."""
     replicas = check_params(layer, params, finite)
     check_tape(layer, replicas, tape)
     steps, batch = tape.passes[0].x.shape[1:3]
     shape = (steps, batch, layer.directions * layer.hidden_size)
     full, axes = (shape, "(T, B, D·H)") if replicas is None else ((replicas, *shape), "(R, T, B, D·H)")
-    expect_array("dy", dy, full, layer.dtype, axes, finite)
+    if dy is not None:
+        expect_array("dy", dy, full, layer.dtype, axes, finite)
     ends = _check_states(layer, "dstate", dstate, replicas, (len(layer.passes), batch, layer.hidden_size), finite)
-    return _with_replicas(dy, 3), ends
+    return (None if dy is None else with_replicas(dy, 3)), ends

@@ -4,8 +4,9 @@ import numpy as np
 
 from recurlab.blas import on_one_thread
 from recurlab.layers.checks import expect
-from recurlab.layers.recurrent import Recurrent, Tape, backward_pass, check_output_gradients, recurrent_operands
-from recurlab.measures.jacobian import expect_one_direction, pull_back
+from recurlab.layers.passes import history, state_history
+from recurlab.layers.recurrent import Recurrent, Tape, check_output_gradients, recurrent_operands
+from recurlab.measures.jacobian import expect_one_direction, pull_back, steps_apart
 
 
 def gradient_by_lag(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray, dstate=None) -> np.ndarray:
@@ -15,22 +16,34 @@ def gradient_by_lag(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray, 
     unit vector and a logarithm, so lag 10,000 neither under- nor overflows; lags beyond a row's length are NaN.
     """
     expect_one_direction(layer)
-    dy, dstate = check_output_gradients(layer, params, tape, dy, dstate, True)
+    dy, dstate = _check_gradients(layer, params, tape, dy, dstate)
     direction, scale = _start(dstate)
-    steps = dy.shape[1]
-    logs = np.empty((len(dy), steps + 1, dy.shape[2]))
-    for s in range(steps - 1, -1, -1):
-        direction, scale = _inject(direction, scale, np.where((s < tape.lengths)[:, None], dy[:, s], 0))
+    there, parts = _within(tape), steps_apart(params, tape, 1, 1)
+    arrives, logs = dy.any(axis=(0, 3)) & there, np.empty((len(dy), len(there) + 1, len(tape.lengths)))
+    for s in range(len(there) - 1, -1, -1):
+        if arrives[s].any():  # most losses stand at the last step alone
+            direction, scale = _inject(direction, scale, np.where(there[s, :, None], dy[:, s], 0))
         logs[:, s + 1] = scale
-        direction, scale = _normalise(pull_back(layer, params, tape, s, direction[:, :, None])[:, :, 0], scale)
+        direction, scale = _normalise(pull_back(parts, s, direction[:, :, None])[:, :, 0], scale)
     logs[:, 0] = scale
     logs = _count_from_the_end(logs, tape.lengths)
     return logs if tape.replicated else logs[0]
 
 
-def _start(dstate: list):
-    """The gradient at the end, S × (R, L, B, H), as unit vectors (R, B, S, L, H) and logs (R, B)."""
-    direction = np.stack(dstate, axis=1).transpose(0, 3, 1, 2, 4)
+def _check_gradients(layer, params, tape, dy, dstate=None) -> tuple[np.ndarray, np.ndarray]:
+    """dy (R, T, B, H) and dstate (R, S, L, B, H)."""
+    expect(dy is not None, "dy", None, "a NumPy array ([R,] T, B, H)")
+    return check_output_gradients(layer, params, tape, dy, dstate, True)
+
+
+def _within(tape: Tape) -> np.ndarray:
+    """Which steps are within the length of each row, (T, B)."""
+    return np.arange(tape.passes[0].n.steps)[:, None] < tape.lengths
+
+
+def _start(dstate: np.ndarray):
+    """The gradient at the end, (R, S, L, B, H), as unit vectors (R, B, S, L, H) and logs (R, B)."""
+    direction = dstate.transpose(0, 3, 1, 2, 4)
     return _normalise(direction, np.zeros(direction.shape[:2]))
 
 
@@ -43,7 +56,10 @@ def _normalise(vector: np.ndarray, scale: np.ndarray):
 
 
 def _inject(direction, scale, dy):
-    """Add dL/dy of one step, (R, B, H), to the h of the top layer; both parts come as unit vectors and logs."""
+    """Add dL/dy of one step, (R, B, H), to the h of the top layer; both parts come as unit vectors and logs.
+
+    Rows to which nothing is added keep their bits.
+    """
     own = np.zeros_like(direction)
     own[:, :, 0, -1] = dy
     own, own_scale = _normalise(own, np.zeros_like(scale))
@@ -51,7 +67,9 @@ def _inject(direction, scale, dy):
     safe = np.where(np.isfinite(top), top, 0)
     parts = [(direction, scale), (own, own_scale)]
     total = sum(unit * np.exp(log - safe).astype(unit.dtype)[..., None, None, None] for unit, log in parts)
-    return _normalise(total, safe)
+    total, safe = _normalise(total, safe)
+    added = own_scale > -np.inf
+    return np.where(added[..., None, None, None], total, direction), np.where(added, safe, scale)
 
 
 def _count_from_the_end(logs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -68,8 +86,9 @@ def lag_shares(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray) -> np
 
     g_k is what the use of W_hh at k steps before the end of each row adds to the gradient.
     """
-    _, d_a = _one_layer_backward(layer, params, tape, dy)
-    operands = recurrent_operands(layer, tape.passes[0])  # (R, G, T·B, H)
+    _, d_a = history(*_one_layer(layer, params, tape, dy))
+    operands = recurrent_operands(layer, *tape.passes[0].natural())  # (R, G, T·B, H)
+    operands[:, :, ~_within(tape).ravel()] = 0  # d_a is 0 there, but 0 times what was never written may be NaN
     d_gates = d_a[:, list(layer.spec.recurrent_columns)].reshape(operands.shape)
     g = np.einsum("rgpi,rgpj->rgij", d_gates, operands, optimize=True)
     inner = np.einsum("rgpi,rgij,rgpj->rp", d_gates, g, operands, optimize=True)
@@ -91,15 +110,15 @@ def plain_gradient_by_lag(layer: Recurrent, params: dict, tape: Tape, dy: np.nda
 
     No rescaling: 0 is an underflow, inf or NaN an overflow. This is what plain back-propagation works with.
     """
-    d_states, _ = _one_layer_backward(layer, params, tape, dy)
-    largest = _count_from_the_end(np.abs(d_states).max(axis=(1, 4)), tape.lengths)
+    d_states = state_history(*_one_layer(layer, params, tape, dy))
+    largest = np.maximum(d_states.max(axis=(1, 4)), -d_states.min(axis=(1, 4)))
+    largest = _count_from_the_end(largest, tape.lengths)
     return largest if tape.replicated else largest[0]
 
 
-def _one_layer_backward(layer, params, tape, dy) -> tuple[np.ndarray, np.ndarray]:
-    """d_states (R, S, T+1, B, H) and d_a (R, A, T, B, H) of a network with one layer and one direction."""
+def _one_layer(layer, params, tape, dy):
+    """What `history` takes of a network with one layer and one direction."""
     expect_one_direction(layer)
     expect(layer.num_layers == 1, "layer", f"{layer.num_layers} layers", "one layer")
-    dy, ends = check_output_gradients(layer, params, tape, dy, None, True)
-    d_states, d_a, _ = backward_pass(layer, params, tape.passes[0], tape.lengths, dy, [end[:, 0] for end in ends])
-    return d_states, d_a
+    dy, ends = _check_gradients(layer, params, tape, dy)
+    return tape.passes[0], params, tape.lengths, dy, ends[:, :, 0]

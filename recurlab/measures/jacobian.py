@@ -6,8 +6,12 @@ The state of a stack is flattened in the order (S, L, H): for one LSTM layer it 
 import numpy as np
 
 from recurlab.blas import on_one_thread
+from recurlab.kernels.blocks import Sizes
+from recurlab.layers.apart import Apart, apart, back_apart
 from recurlab.layers.checks import expect
-from recurlab.layers.recurrent import Pass, Recurrent, Tape, backward_pass, check_params, check_tape, gate_blocks
+from recurlab.layers.recurrent import Recurrent, Tape, check_params, check_tape
+
+ROWS = 2**10  # cotangents that go back together
 
 
 def state_size(layer: Recurrent) -> int:
@@ -25,45 +29,28 @@ def expect_one_direction(layer: Recurrent) -> None:
     )
 
 
-def pull_back(layer: Recurrent, params: dict, tape: Tape, step: int, d_state: np.ndarray) -> np.ndarray:
-    """Vector–Jacobian products of one step: cotangents after it -> before it, both (R, B, M, S, L, H).
+def steps_apart(params: dict, tape: Tape, steps: int, count: int) -> tuple[Apart, ...]:
+    """What `pull_back` needs of each layer for `count` cotangents a row, `steps` steps at a time."""
+    return tuple(apart(run, params, steps, count, level > 0) for level, run in enumerate(tape.passes))
 
-    The M cotangents of a row ride in the batch axis of the layer's own backward kernel, top layer first.
+
+def pull_back(parts: tuple[Apart, ...], first: int, d_state: np.ndarray) -> np.ndarray:
+    """Vector–Jacobian products of each step from `first` on: cotangents after it -> before it.
+
+    Both are (R, steps·B, M, S, L, H). They ride in the batch axis of the layer's own backward kernel, top layer first.
     """
-    replicas, batch, count, _, _, hidden = d_state.shape
-    d_new = np.moveaxis(d_state, (3, 4), (1, 2)).reshape(replicas, -1, layer.num_layers, batch * count, hidden)
-    lengths = np.repeat((step < tape.lengths).astype(np.int64), count)
-    d_old = np.empty_like(d_new)
-    dy = np.zeros((replicas, 1, batch * count, hidden), layer.dtype)
-    for level in reversed(range(layer.num_layers)):
-        run = _one_step(tape.passes[level], step, count)
-        ends = [d_new[:, s, level] for s in range(d_new.shape[1])]
-        d_states, d_a, _ = backward_pass(layer, params, run, lengths, dy, ends)
-        d_old[:, :, level] = d_states[:, :, 0]
-        dy = _input_gradient(layer, params, run, d_a) if level else dy
-    return np.moveaxis(d_old.reshape(replicas, -1, layer.num_layers, batch, count, hidden), (1, 2), (3, 4))
+    replicas, rows, count, states, levels, hidden = d_state.shape
+    d_new = d_state.transpose(0, 3, 4, 1, 2, 5).reshape(replicas, states, levels, rows * count, hidden)
+    d_old = _pull_back(parts, first, d_new).reshape(replicas, states, levels, rows, count, hidden)
+    return d_old.transpose(0, 3, 4, 1, 2, 5)
 
 
-def _one_step(run: Pass, step: int, count: int) -> Pass:
-    """The tape of one step with every batch row repeated for its cotangents."""
-    kept = np.repeat(run.kept[:, :, step : step + 1], count, axis=3)
-    return run._replace(kept=kept, states=np.repeat(run.states[:, :, step : step + 2], count, axis=3))
-
-
-@on_one_thread
-def _input_gradient(layer, params, run, d_a) -> np.ndarray:
-    """dL/dx of one step, (R, 1, rows, I)."""
-    W_ih = gate_blocks(layer, params[f"weight_ih{run.suffix}"])
-    d_gates = d_a[:, : len(layer.spec.gates), 0]  # (R, G, rows, H)
-    return np.matmul(d_gates, W_ih if W_ih.ndim == 4 else W_ih[None]).sum(axis=1)[:, None]
-
-
-def step_jacobian(layer: Recurrent, params: dict, tape: Tape, step: int) -> np.ndarray:
-    """d state after / d state before one step, (R, B, n, n) with n = S·L·H."""
-    size, (replicas, _, _, batch, hidden) = state_size(layer), tape.passes[0].states.shape
-    unit = np.eye(size, dtype=layer.dtype).reshape(1, 1, size, -1, layer.num_layers, hidden)
-    cotangents = np.ascontiguousarray(np.broadcast_to(unit, (replicas, batch, *unit.shape[2:])))
-    return pull_back(layer, params, tape, step, cotangents).reshape(replicas, batch, size, size)
+def _pull_back(parts: tuple[Apart, ...], first: int, d_new: np.ndarray) -> np.ndarray:
+    """The same for cotangents as the layers have them, (R, S, L, steps·B·M, H)."""
+    d_old, dy = np.empty_like(d_new), None
+    for level in reversed(range(len(parts))):
+        d_old[:, :, level], dy = back_apart(parts[level], first, dy, d_new[:, :, level])
+    return d_old
 
 
 def jacobians(layer: Recurrent, params: dict, tape: Tape) -> np.ndarray:
@@ -73,9 +60,23 @@ def jacobians(layer: Recurrent, params: dict, tape: Tape) -> np.ndarray:
     """
     expect_one_direction(layer)
     check_tape(layer, check_params(layer, params), tape)
-    steps = tape.passes[0].states.shape[2] - 1
-    found = np.stack([step_jacobian(layer, params, tape, t) for t in range(steps)], axis=1)
+    n, size = tape.passes[0].n, state_size(layer)
+    found = np.empty((n.replicas, n.steps, n.batch, size, size), layer.dtype)
+    steps = min(n.steps, max(1, ROWS // (n.batch * size)))
+    parts, unit = steps_apart(params, tape, steps, size), _unit_cotangents(layer, n, steps)
+    for first in range(0, n.steps, steps):
+        first = min(first, n.steps - steps)  # the last go takes some steps once more
+        J = _pull_back(parts, first, unit).reshape(n.replicas, n.states, -1, steps, n.batch, size, n.hidden)
+        found[:, first : first + steps] = J.transpose(0, 3, 4, 5, 1, 2, 6).reshape(*J.shape[:1], *J.shape[3:6], size)
     return found if tape.replicated else found[0]
+
+
+def _unit_cotangents(layer: Recurrent, n: Sizes, steps: int) -> np.ndarray:
+    """All unit vectors for each row of some steps, (R, S, L, steps·B·n, H)."""
+    size = state_size(layer)
+    unit = np.eye(size, dtype=layer.dtype).reshape(size, n.states, -1, n.hidden).transpose(1, 2, 0, 3)
+    shape = (n.replicas, n.states, layer.num_layers, steps * n.batch, size, n.hidden)
+    return np.broadcast_to(unit[:, :, None], shape).reshape(*shape[:3], -1, n.hidden)
 
 
 @on_one_thread

@@ -5,7 +5,7 @@ import numpy as np
 from recurlab.blas import on_one_thread
 from recurlab.layers.checks import expect, expect_size
 from recurlab.layers.recurrent import Recurrent, forward
-from recurlab.measures.jacobian import expect_one_direction, pull_back, state_size
+from recurlab.measures.jacobian import expect_one_direction, pull_back, state_size, steps_apart
 from recurlab.random import Stream
 from recurlab.weights import matrix
 
@@ -26,19 +26,18 @@ def lyapunov(
     expect(count <= size, "count", count, f"1 to {size}, the size of the state")
     burn_in, settle = expect_size("burn_in", burn_in, 0), expect_size("settle", settle, 0)
     _, _, tape = forward(layer, params, x, state)
-    replicas, states, rows, batch, hidden = tape.passes[0].states.shape
-    counted = rows - 1 - burn_in - settle
-    expect(counted >= 1, "burn_in, settle", f"{burn_in}, {settle}", f"together less than the {rows - 1} steps of x")
+    n = tape.passes[0].n
+    counted = n.steps - burn_in - settle
+    expect(counted >= 1, "burn_in, settle", f"{burn_in}, {settle}", f"together less than the {n.steps} steps of x")
     frame = matrix("orthogonal", Stream(0, "lyapunov"), size)[:, :count].astype(layer.dtype)
-    Q, total = np.broadcast_to(frame, (replicas, batch, size, count)), np.zeros((replicas, batch, count))
-    for done, s in enumerate(range(rows - 2, burn_in - 1, -1)):
-        cotangents = np.ascontiguousarray(np.swapaxes(Q, -1, -2)).reshape(
-            replicas, batch, count, states, layer.num_layers, hidden
-        )
-        pulled = pull_back(layer, params, tape, s, cotangents).reshape(replicas, batch, count, size)
+    Q, factors = np.broadcast_to(frame, (n.replicas, n.batch, size, count)), []
+    parts, parted = steps_apart(params, tape, 1, count), (n.states, layer.num_layers, n.hidden)
+    for s in range(n.steps - 1, burn_in - 1, -1):
+        cotangents = np.swapaxes(Q, -1, -2).reshape(n.replicas, n.batch, count, *parted)
+        pulled = pull_back(parts, s, cotangents).reshape(n.replicas, n.batch, count, size)
         Q, R = np.linalg.qr(np.swapaxes(pulled, -1, -2))
-        if done >= settle:
-            with np.errstate(divide="ignore"):
-                total += np.log(np.abs(np.diagonal(R, axis1=-2, axis2=-1)))
+        factors.append(np.diagonal(R, axis1=-2, axis2=-1).copy())
+    with np.errstate(divide="ignore"):
+        total = np.log(np.abs(factors[settle:])).sum(axis=0, dtype=np.float64)
     exponents = -np.sort(-total / counted, axis=-1)
     return exponents if tape.replicated else exponents[0]

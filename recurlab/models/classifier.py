@@ -7,6 +7,7 @@ import numpy as np
 
 from recurlab.kernels.denormals import SUPPORTED
 from recurlab.layers import linear
+from recurlab.layers.footprint import replica_groups
 from recurlab.layers.loss import softmax_cross_entropy
 from recurlab.layers.recurrent import Recurrent, backward, forward
 from recurlab.random import Stream, uniform
@@ -24,19 +25,36 @@ def output_layer(layer: Recurrent, classes: int, seeds) -> dict[str, np.ndarray]
 def logits(layer: Recurrent, params: dict, x: np.ndarray):
     """Class scores (R, B, classes) of x ([R,] T, B, I), and what the backward pass needs."""
     own = {name: array for name, array in params.items() if name not in OUTPUT}
-    _, state, tape = forward(layer, own, x, flush_denormals=SUPPORTED, check=False)
+    _, state, tape = forward(layer, own, x, flush_denormals=SUPPORTED, check=False, output=False)
     h = state[0][:, -1]
     return linear.forward(params["weight_out"], params["bias_out"], h), (own, tape, h)
 
 
 def loss_and_gradients(layer: Recurrent, params: dict, x: np.ndarray, targets: np.ndarray):
-    """Mean cross-entropy of each replica (R,) and the gradient of every parameter."""
+    """Mean cross-entropy of each replica (R,) and the gradient of every parameter.
+
+    Replicas go in groups whose tapes stay in the cache; none sees another, so their bits do not depend on it.
+    """
+    replicas = len(params["bias_out"])
+    losses, parts = [], []
+    for group in replica_groups(layer, replicas, x.shape[-3], x.shape[-2]):
+        some = params if replicas == 1 else {name: array[group] for name, array in params.items()}
+        loss, grads = _one_group(layer, some, x if x.ndim == 3 else x[group], targets)
+        losses.append(loss)
+        parts.append(grads)
+    if len(parts) == 1:
+        return losses[0], parts[0]
+    return np.concatenate(losses), {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _one_group(layer: Recurrent, params: dict, x: np.ndarray, targets: np.ndarray):
+    """`loss_and_gradients` of replicas whose tapes are held at once."""
     scores, (own, tape, h) = logits(layer, params, x)
     loss, d_scores = softmax_cross_entropy(scores, targets)
     out, d_h = linear.backward(params["weight_out"], h, d_scores)
-    batch, (steps, hidden) = len(targets), (x.shape[-3], layer.hidden_size)
+    batch, hidden = len(targets), layer.hidden_size
     d_state = tuple(np.zeros((len(h), layer.num_layers, batch, hidden), layer.dtype) for _ in layer.spec.states)
     d_state[0][:, -1] = d_h
-    dy = np.zeros((len(h), steps, batch, hidden), layer.dtype)
-    grads, _, _ = backward(layer, own, tape, dy, d_state, flush_denormals=SUPPORTED, check=False)
+    options = {"flush_denormals": SUPPORTED, "check": False, "input_gradient": False}
+    grads, _, _ = backward(layer, own, tape, None, d_state, **options)
     return loss, {**grads, "weight_out": out["weight"], "bias_out": out["bias"]}

@@ -63,9 +63,9 @@ def _measured(layer: Recurrent, params: dict, seeds, length: int, batch: int, la
 
 
 def _replica_bytes(layer: Recurrent, length: int, batch: int) -> int:
-    """Memory of one replica's tape and gradients: kept values, pre-activations, and states twice, at every unit."""
+    """Memory of one replica's tape and gradients: dL/dy, kept values, and states three times, at every unit."""
     cell = layer.spec
-    values = len(cell.kept) + len(cell.gates) + len(cell.separate) + 2 * len(cell.states)
+    values = 1 + len(cell.kept) + 3 * len(cell.states)
     return values * length * batch * layer.hidden_size * np.dtype(layer.dtype).itemsize
 
 
