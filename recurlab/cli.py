@@ -11,6 +11,7 @@ import sys
 import warnings
 
 from recurlab.experiment import SCALES
+from recurlab.studies import TIMED
 
 LISTS = ("experiments", "cells", "inits", "studies", "figures", "estimators")
 THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -21,9 +22,10 @@ def main(arguments=None) -> int:
     """Run one command and return its exit code. What the user did wrong ends in one message on stderr and code 2."""
     options = parser().parse_args(arguments)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    if "threads" in options:
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
     try:
+        if "threads" in options:
+            options.threads = options.threads or _own_threads(options.experiment)
+            os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
         return options.command(options)
     except KeyboardInterrupt:
         return _tell("interrupted; what was finished is kept, and the same command goes on from there", 130)
@@ -39,6 +41,13 @@ def _tell(message: str, code: int) -> int:
     """One message on stderr, on lines of its own if it has several; returns the exit code."""
     print("recurlab:" + ("\n" if "\n" in message else " ") + message, file=sys.stderr)
     return code
+
+
+def _own_threads(name: str) -> int:
+    """Threads of a job of an experiment: one, or all cores where it measures times."""
+    from recurlab import experiment
+
+    return _cores() if experiment.load(experiment.find(name))[0].get("study") in TIMED else 1
 
 
 def list_things(options) -> int:
@@ -75,13 +84,24 @@ def run(options) -> int:
         print(*(_command(options, block) for block in todo), sep="\n")
         return 0
     require_writable(options.results)
-    jobs = options.jobs or max(1, _cores() // options.threads)
+    jobs = _jobs(experiment, options)
     if min(jobs, len(todo)) > 1:
         _compile(run.compiled_flag(options.results), DTYPES)
     failures = _run_blocks(experiment, todo, jobs, options)
     if failures:
         return _tell("\n".join([f"{len(failures)} of {len(todo)} blocks failed, the others are kept", *failures]), 1)
     return _finish(experiment, options.results) if whole else 0
+
+
+def _jobs(experiment, options) -> int:
+    """Processes at a time; ValueError for several that would measure times."""
+    if experiment.study not in TIMED:
+        return options.jobs or max(1, _cores() // options.threads)
+    if options.jobs not in (None, 1):
+        raise ValueError(
+            f"--jobs {options.jobs}: {experiment.name} measures times, so its jobs run one after the other"
+        )
+    return 1
 
 
 def _chosen_blocks(experiment, options) -> list:
@@ -194,6 +214,8 @@ def verify(options) -> int:
     print(f"{counts}: {len(found.problems)} mismatches")
     if found.outdated:
         print(f"{found.outdated} blocks were not looked at again: other sources computed them")
+    if found.timed:
+        print(f"{found.timed} blocks hold times, which no run repeats: only their checksums were checked")
     return _tell("\n".join([f"{len(found.problems)} mismatches", *found.problems]), 1) if found.problems else 0
 
 
@@ -230,6 +252,107 @@ def inspect(options) -> int:
     return 0
 
 
+def bench(options) -> int:
+    """Time the kernels against torch, JAX and this machine."""
+    from recurlab.bench import shown
+
+    _require_format(options.figure)
+    if options.markdown:
+        shown.page_parts(options.markdown)
+    record = _read_bench(options.read) if options.read else _measured_bench(options)
+    _show_bench(record)
+    if options.figure:
+        _draw_bench(options.figure, record)
+    if options.markdown:
+        shown.write_page(options.markdown, record)
+    written = [None if options.read else options.json, options.figure, options.markdown]
+    return _wrote(filter(None, written)) if any(written) else 0
+
+
+def _read_bench(path) -> dict:
+    """The record that a --json wrote; ValueError for another file."""
+    from recurlab.files import read_json
+
+    record = read_json(path)
+    if not {"machine", "rows"} <= record.keys():
+        raise ValueError(f"{path}: not a record of the bench (it has machine and rows)")
+    return record
+
+
+def _measured_bench(options) -> dict:
+    """The record of the suites, written after every job: machine, rows and further tables."""
+    from recurlab import bench, show
+
+    dtypes = DTYPES if options.dtype == "both" else (options.dtype,)
+    cells = options.cells and options.cells.split(",")
+    settings = bench.settings(cells, dtypes, options.threads, options.rounds, options.quick)
+    jobs = bench.jobs(options.suites, settings)
+    _require_files(options.json, options.figure, options.markdown)
+    record = {"machine": _machine(bench.facts(settings)), "rows": []}
+    with show.progress("bench", len(jobs)) as advance:
+        for job in jobs:
+            bench.add(record, job.run())
+            _write_record(options.json, record)
+            advance(job.label)
+    return record
+
+
+def _require_files(*paths) -> None:
+    """PermissionError unless files can be written there; None is no file."""
+    from recurlab.files import require_writable
+
+    for path in filter(None, paths):
+        require_writable(os.path.dirname(path) or ".")
+
+
+def _require_format(path) -> None:
+    """ValueError unless the figure's name ends in a format that can be drawn."""
+    from recurlab.figures import FORMATS
+
+    if path and os.path.splitext(path)[1].removeprefix(".") not in FORMATS:
+        raise ValueError(f"--figure {path}: the name must end in {', '.join('.' + form for form in FORMATS)}")
+
+
+def _machine(facts: dict) -> dict:
+    """Machine, versions and commit beside the facts of a bench; peers that are missing are told on stderr."""
+    from recurlab import provenance
+
+    for name in facts["peers_missing"]:
+        print(f"recurlab: {name} is not installed: no rows against it", file=sys.stderr)
+    for name, flushes in facts["peers_flush_denormals"].items():
+        if not flushes:
+            print(f"recurlab: {name} computes with denormals here, recurlab without", file=sys.stderr)
+    return {**provenance.machine(), **provenance.repository(), "versions": provenance.versions(), **facts}
+
+
+def _write_record(path, record: dict) -> None:
+    """After every job, so that an interrupted bench leaves what it has."""
+    from recurlab.files import write_json
+
+    if path:
+        write_json(path, record)
+
+
+def _show_bench(record: dict) -> None:
+    """Heading, rows, further tables, and the worst ratios at the end."""
+    from recurlab import show
+    from recurlab.bench import shown
+
+    print(shown.heading(record["machine"]))
+    show.table(shown.table(record["rows"]), "* the fastest peer of the case")
+    for name, rows in record.items():
+        if name not in ("machine", "rows"):
+            show.table(rows, name.replace("_", " "))
+    for line in shown.worst(record["rows"]):
+        print(line)
+
+
+def _draw_bench(path, record: dict) -> None:
+    from recurlab.figures import benchmark
+
+    benchmark.draw(record, path)
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser("recurlab", description="A laboratory for recurrent networks.")
@@ -252,6 +375,7 @@ def parser() -> argparse.ArgumentParser:
     compiling = _command_parser(commands, "compile", compile_kernels)
     compiling.add_argument("--dtype", choices=DTYPES, help="one dtype; all without")
     compiling.add_argument("--flag", metavar="FILE", help="note it in this file, and do nothing if it is noted there")
+    _add_bench_options(_command_parser(commands, "bench", bench))
     inspecting = _command_parser(commands, "inspect", inspect)
     inspecting.add_argument("file", metavar="FILE.safetensors")
     inspecting.add_argument("--cell", help="the cell, for a file that does not name it (`recurlab list cells`)")
@@ -282,7 +406,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", metavar="ID", help="the blocks of this case only")
     parser.add_argument("--seeds", type=_seeds, metavar="A-B", help="the blocks of these seeds only")
     parser.add_argument("--jobs", type=_positive, metavar="N", help="processes at a time (default: cores / threads)")
-    parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of a process (default: 1)")
+    threads = "threads of a process (default: 1; all cores for an experiment that measures times)"
+    parser.add_argument("--threads", type=_positive, metavar="N", help=threads)
     parser.add_argument("--force", action="store_true", help="compute blocks again that are there")
     parser.add_argument("--dry-run", "-n", action="store_true", help="print the commands of the missing blocks")
 
@@ -296,6 +421,21 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample", type=int, default=2, metavar="N", help="blocks of each experiment to compute again")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of blocks")
     parser.add_argument("--threads", type=_positive, default=1, metavar="N")
+
+
+def _add_bench_options(parser: argparse.ArgumentParser) -> None:
+    suites = "single, sweep, scaling, training, startup; all without"
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=suites)
+    parser.add_argument("--cells", metavar="A,B", help="cells (default: lstm,gru,rnn_tanh)")
+    parser.add_argument("--dtype", choices=(*DTYPES, "both"), default="float32")
+    parser.add_argument("--threads", type=_positive, default=_cores(), metavar="N", help="(default: all cores)")
+    parser.add_argument("--rounds", type=_positive, metavar="N", help="rounds to keep (default: 15, quick 6)")
+    parser.add_argument("--quick", action="store_true", help="a first look: few sizes, short samples, few rounds")
+    parser.add_argument("--json", metavar="FILE", help="write machine and rows there")
+    parser.add_argument("--figure", metavar="FILE", help="draw ratios and scaling there: .png, .svg or .pdf")
+    page = "write all tables into this page, between its lines <!-- bench --> and <!-- end of bench -->"
+    parser.add_argument("--markdown", metavar="FILE", help=page)
+    parser.add_argument("--read", metavar="FILE", help="show the record of a --json again and measure nothing")
 
 
 def _cores() -> int:

@@ -105,6 +105,18 @@ def test_threads_are_set_for_the_run(probe, monkeypatch):
     assert {os.environ[variable] for variable in THREAD_VARIABLES} == {"1"}
 
 
+def test_a_run_that_measures_times_takes_all_cores_alone(probe, monkeypatch, capsys):
+    monkeypatch.setattr("recurlab.cli.TIMED", ("probe",))
+    monkeypatch.setattr("recurlab.cli._cores", lambda: 3)
+    monkeypatch.setattr("recurlab.run.run_blocks", lambda *given: iter(()))
+    for variable in THREAD_VARIABLES:
+        monkeypatch.setenv(variable, "7")
+    assert main(["run", "tiny", "--case", "0"]) == 2  # as far as the threads
+    assert {os.environ[variable] for variable in THREAD_VARIABLES} == {"3"}
+    assert main(["run", "tiny", "--jobs", "2"]) == 2
+    assert "--jobs 2: tiny measures times, so its jobs run one after the other" in capsys.readouterr().err
+
+
 def test_a_run_makes_everything_and_a_second_one_computes_nothing(probe, capsys):
     assert main(["run", "tiny", "--jobs", "1"]) == 0
     first = capsys.readouterr()
@@ -309,7 +321,7 @@ def test_weights_are_inspected(folder, capsys):
 
 def test_kernels_are_compiled_once_and_the_flag_says_so(folder, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr("recurlab.kernels.compile_all", lambda dtypes: calls.append(dtypes) or iter([("gru", 1.5)]))
+    monkeypatch.setattr("recurlab.layers.warm.compile_all", lambda dtypes: calls.append(dtypes) or iter([("gru", 1.5)]))
     assert main(["compile", "--flag", "compiled.json", "--dtype", "float64"]) == 0
     assert "compiled gru in 1.5 s" in capsys.readouterr().err
     assert main(["compile", "--flag", "compiled.json", "--dtype", "float64"]) == 0
