@@ -8,6 +8,7 @@ PY     ?= python3
 SCALE  ?= default
 ARGS   ?=
 TORCH  := torch==2.13.0
+JAX    := jax>=0.10,<0.11
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
@@ -54,11 +55,13 @@ $(READY): requirements.lock pyproject.toml
 test: $(READY)  ## the test suite; what was left out is printed with its reason (ARGS="-k lstm" selects)
 	@$(PYTHON) -m pytest $(ARGS)
 
-oracle: $(READY)  ## torch, into the environment, if it is not there
+oracle: $(READY)  ## torch and JAX, into the environment, if they are not there
 	@$(PYTHON) -c 'import torch' 2>/dev/null || { echo "== installing $(TORCH)"; \
 	    $(PYTHON) -m pip install -qq --disable-pip-version-check "$(TORCH)"; }
+	@$(PYTHON) -c 'import jax' 2>/dev/null || { echo "== installing $(JAX)"; \
+	    $(PYTHON) -m pip install -qq --disable-pip-version-check "$(JAX)"; }
 
-test-oracle: oracle  ## against torch; with RECURLAB_DATA=FOLDER also on the real corpora
+test-oracle: oracle  ## against torch and JAX; with RECURLAB_DATA=FOLDER also on the real corpora
 	@$(PYTHON) -m pytest -m "oracle$${RECURLAB_DATA:+ or data}" $(ARGS)
 
 lint: $(READY)  ## style, formatting and the floors that imports may cross

@@ -12,13 +12,16 @@ LABELS = ("setting", "replica", "seed")  # roles of the columns that say which m
 def difference(a, b) -> tuple[bool, list[str]]:
     """(whether all values are equal, what to tell) of two tables: parquet files, or folders with a table.parquet.
 
-    Rows are matched by settings, replica keys and seed, then by their order. NaN equals NaN.
+    Rows are matched by settings, replica keys and seed, then by their order. NaN equals NaN. Columns of times are left
+    out, which is told: no run repeats them.
     """
     paths = [_table_file(path) for path in (a, b)]
     if paths[0].read_bytes() == paths[1].read_bytes():
         return True, ["equal to the byte"]
     tables = [results.read(path) for path in paths]
-    labels = [[name for name, role in results.roles_of(table).items() if role in LABELS] for table in tables]
+    roles = [results.roles_of(table) for table in tables]
+    labels = [[name for name, role in own.items() if role in LABELS] for own in roles]
+    times = [name for name, role in roles[0].items() if role == "time"]
     told = _only_in_one("column", *(set(table.column_names) for table in tables))
     if labels[0] != labels[1]:
         return False, [*told, "the tables have different settings, so no rows are compared"]
@@ -26,9 +29,11 @@ def difference(a, b) -> tuple[bool, list[str]]:
     both = frames[0].merge(frames[1], on=[*labels[0], "row"], how="outer", suffixes=(" A", " B"), indicator="side")
     told += [f"{n} rows are in {side[0]} only" for side, n in zip(("A", "B"), _one_sided(both), strict=True) if n]
     matched = both[both["side"] == "both"]
-    shared = [name for name in tables[0].column_names if name in tables[1].column_names and name not in labels[0]]
+    aside = {*labels[0], *times}
+    shared = [name for name in tables[0].column_names if name in tables[1].column_names and name not in aside]
     told += [text for name in shared if (text := _column_difference(name, matched[f"{name} A"], matched[f"{name} B"]))]
-    return not told, told or ["equal values, different bytes"]
+    note = [f"not compared, for no run repeats a time: {', '.join(times)}"] if times else []
+    return not told, [*(told or ["equal values, different bytes"]), *note]
 
 
 def _table_file(path) -> Path:

@@ -2,7 +2,8 @@
 
 One row is one measurement with every setting as a column: `case`, the case's parameters, the replica keys, `seed`, what
 the study returned, and `source` (the digest of the code). Units stand in the columns' metadata. A table holds no time,
-no host and no path, and its rows are sorted: the same settings give the same bytes however the work was split.
+no host and no path, and its rows are sorted: the same settings give the same bytes however the work was split. The one
+exception are studies that measure times (TIMED): theirs are columns with the role `time`.
 """
 
 import json
@@ -56,7 +57,7 @@ def block_table(experiment: Experiment, block: Block, study: Study, returned: di
     columns["source"] = _repeated(source, len(order))
     arrays = [_arrow(column, len(order)) for column in columns.values()]
     roles = {"case": "case", "seed": "seed", "source": "source"} | dict.fromkeys(settings, "setting")
-    roles |= dict.fromkeys(keys, "replica")
+    roles |= dict.fromkeys(keys, "replica") | dict.fromkeys(study.times, "time")
     typed = zip(columns, arrays, strict=True)
     fields = [_field(name, array.type, roles.get(name, "result"), study) for name, array in typed]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
@@ -83,9 +84,9 @@ def _arrow(values: np.ndarray | None, n: int) -> pa.Array:
 
 
 def _field(name: str, kind: pa.DataType, role: str, study: Study) -> pa.Field:
-    """A column with its role (case, setting, replica, seed, result, source), and unit and meaning of a result."""
+    """A column with its role (case, setting, replica, seed, result, time, source), and unit and meaning of a result."""
     unit, _, meaning = study.columns.get(name, "").partition(";")
-    told = {"unit": unit.strip(), "meaning": meaning.strip()} if role == "result" else {}
+    told = {"unit": unit.strip(), "meaning": meaning.strip()} if name in study.columns else {}
     return pa.field(name, kind, metadata={"role": role} | told)
 
 
@@ -151,7 +152,7 @@ def _common_type(kinds: list[pa.DataType]) -> pa.DataType:
 
 
 def roles_of(table: pa.Table) -> dict[str, str]:
-    """Column -> role (case, setting, replica, seed, result, source), from the columns' metadata."""
+    """Column -> role (case, setting, replica, seed, result, time, source), from the columns' metadata."""
     return {field.name: (field.metadata or {}).get(b"role", b"").decode() for field in table.schema}
 
 

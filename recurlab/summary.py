@@ -21,7 +21,7 @@ def summarise(frame, experiment: Experiment, roles: dict[str, str]):
     import pandas
 
     by = experiment.summary.get("by", _groups(frame, roles))
-    numeric = [name for name in frame.select_dtypes(["number", "bool"]) if roles[name] == "result"]
+    numeric = [name for name in frame.select_dtypes(["number", "bool"]) if roles[name] in ("result", "time")]
     values = experiment.summary.get("values", numeric)
     texts = frame[by].astype(object)  # a setting that is null is a group, too
     named = frame.assign(**{name: texts[name].where(texts[name].notna(), "null") for name in by})

@@ -1,4 +1,7 @@
-"""Whether results still are what their records say, and whether running a block again gives the same bytes."""
+"""Whether results still are what their records say, and whether running a block again gives the same bytes.
+
+Blocks that hold times are not run again: their checksums alone are checked.
+"""
 
 import hashlib
 import random
@@ -10,17 +13,21 @@ from recurlab.experiment import Block, Experiment, blocks_of
 from recurlab.files import inside, read_json, sha256
 from recurlab.results import block_path
 from recurlab.run import compute_block, is_done
+from recurlab.studies import TIMED
 
 UNRECORDED = (".log", ".tmp")  # a job's log, and what a killed job may leave; every other file stands in a record
 
 
 class Verified(NamedTuple):
-    """What was found: problems in words, and the number of checksums, recomputed blocks, and blocks of old sources."""
+    """What was found: problems in words, and the number of checksums, of recomputed blocks, and of those that were not
+    looked at again because other sources computed them or because they hold times.
+    """
 
     problems: list[str]
     checksums: int
     recomputed: int
     outdated: int
+    timed: int = 0
 
 
 def verify(folder, experiments: list[Experiment], count: int, seed: int) -> Verified:
@@ -28,11 +35,14 @@ def verify(folder, experiments: list[Experiment], count: int, seed: int) -> Veri
     recorded = [record for experiment in experiments for record in checksums_of(folder, experiment)]
     current = [(each, [block for block in blocks_of(each) if is_done(folder, each, block)]) for each in experiments]
     present = sum(block_path(folder, each, block).is_file() for each in experiments for block in blocks_of(each))
-    samples = [(each, block) for each, blocks in current for block in sample_of(each, blocks, count, seed)]
+    repeatable = [(each, blocks) for each, blocks in current if each.study not in TIMED]
+    samples = [(each, block) for each, blocks in repeatable for block in sample_of(each, blocks, count, seed)]
     found = [checksum_problem(*record) for record in recorded]
     found += [block_problem(folder, experiment, block) for experiment, block in samples]
-    outdated = present - sum(len(blocks) for _, blocks in current)
-    return Verified([problem for problem in found if problem], len(recorded), len(samples), outdated)
+    found = [problem for problem in found if problem]
+    intact = sum(len(blocks) for _, blocks in current)
+    timed = intact - sum(len(blocks) for _, blocks in repeatable)
+    return Verified(found, len(recorded), len(samples), present - intact, timed)
 
 
 def has_results(folder, name: str) -> bool:

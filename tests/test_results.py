@@ -279,6 +279,14 @@ def test_untouched_results_are_verified(folder):
     assert found == verify.Verified([], checksums=6 + 5, recomputed=2, outdated=0)
 
 
+def test_blocks_that_hold_times_are_not_computed_again(folder, monkeypatch, capsys):
+    expanded = made(folder)
+    monkeypatch.setattr(verify, "TIMED", ("probe",))
+    assert found_in(folder, expanded) == verify.Verified([], checksums=6 + 5, recomputed=0, outdated=0, timed=6)
+    assert main(["verify", "tiny"]) == 0
+    assert "6 blocks hold times, which no run repeats" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["default/summary.csv", "default/table.parquet", "default/timing.parquet"])
 def test_a_changed_file_is_found(folder, name):
     expanded = made(folder)
@@ -360,6 +368,15 @@ def test_tables_are_compared_value_by_value(folder, capsys, name):
     assert compare.difference(*paths)[0] == equal
     assert main(["diff", *map(str, paths)]) == (0 if equal else 1)
     assert capsys.readouterr().out.splitlines()[0] == told
+
+
+def test_times_are_not_compared_and_that_is_told(folder, monkeypatch):
+    study = run.load_study("probe")._replace(times=("value",))
+    monkeypatch.setattr(run, "load_study", lambda name: study)
+    path, other = tables(folder, lambda table: set_value(table, 5, 7.0))
+    told = ["equal values, different bytes", "not compared, for no run repeats a time: value"]
+    assert compare.difference(path, other) == (True, told)
+    assert loaded(folder).attrs["units"]["value"] == "1; what it is"
 
 
 def test_nan_equals_nan(folder):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from recurlab.studies import STUDIES, load_study
+from recurlab.bench.timing import FOREIGN, Competitor
+from recurlab.studies import STUDIES, TIMED, load_study, throughput
 
 SMALL = {
     "eigenvalue_spectra": {
@@ -62,7 +63,25 @@ SMALL = {
         "clip": 1.0,
         "dtype": "float32",
     },
+    "throughput": {
+        "cell": "rnn_tanh",
+        "dtype": "float32",
+        "sample_seconds": 1e-4,
+        "shapes": ((3, 2, 4, 3), (5, 2, 4, 3)),
+        "sweeps": ((3, 2, 4, 3, 2),),
+        "base": (3, 2, 4),
+        "lengths": (3, 6),
+        "batch_sizes": (2, 4),
+        "hidden_sizes": (4, 8),
+        "replica_counts": (1, 2),
+    },
 }
+
+
+@pytest.fixture(autouse=True)
+def no_peers(monkeypatch):
+    """Times of peers need seconds, and are the business of test_bench."""
+    monkeypatch.setattr("recurlab.bench.peers.module", lambda name: None)
 
 
 def run(name, seeds, **changes):
@@ -88,7 +107,14 @@ def test_columns_are_those_declared_with_units(name):
 def test_rows_of_a_seed_depend_on_that_seed_only(name):
     together, alone = run(name, [4, 7]), run(name, [7])
     for column, values in rows_of(together, 1).items():
-        np.testing.assert_array_equal(values, rows_of(alone, 0)[column], err_msg=column)
+        if column not in load_study(name).times:
+            np.testing.assert_array_equal(values, rows_of(alone, 0)[column], err_msg=column)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_studies_whose_jobs_run_alone_are_those_that_measure_times(name):
+    study = load_study(name)
+    assert bool(study.times) == (name in TIMED) and set(study.times) <= set(study.columns)
 
 
 def test_orthogonal_linear_network_keeps_the_gradient_and_lags_beyond_the_run_are_left_out():
@@ -174,3 +200,53 @@ def test_a_few_replicas_at_a_time_give_the_bits_of_all_together(monkeypatch):
     monkeypatch.setattr("recurlab.studies.gradient_decay.TAPE_BYTES", 1)
     for name, values in run("gradient_decay", [0, 1, 2], cell="lstm", forget_bias=1.0).items():
         np.testing.assert_array_equal(values, together[name], err_msg=name)
+
+
+def test_throughput_times_shapes_sweeps_and_every_axis():
+    found = run("throughput", [0, 1])
+    assert {"single": 4, "sweep": 2} == {suite: int((found["suite"] == suite).sum()) for suite in ("single", "sweep")}
+    axes = set(zip(found["axis"], found["value"].tolist(), strict=True)) - {("", 0)}
+    sizes = {("T", 3), ("T", 6), ("B", 2), ("B", 4), ("H", 4), ("H", 8), ("R", 1), ("R", 2)}
+    assert sizes <= axes and {axis for axis, _ in axes - sizes} == {"threads"}
+    assert (found["seconds"] > 0).all() and (found["percent_of_peak"] > 0).all()
+    scaling = found["suite"] == "scaling"
+    assert (found["model_seconds"][scaling] > 0).all() and (found["tape_bytes"][scaling] > 0).all()
+    assert (found["max_relative_error"][~scaling] < 1e-5).all()
+    assert set(found["implementation"]) == {"recurlab"} and np.isnan(found["ratio"]).all()
+
+
+class Table:
+    """Times by competitor in the place of a clock: two rounds, in the second of which others take `share`."""
+
+    def __init__(self, share=0.0):
+        self.share, self.seen = share, 0
+
+    def __call__(self, competitors, rounds, seconds, clocks):
+        self.seen += 1
+        times = np.array([[1.0, 3.0, 2.0], [2.0, 5.0, 8.0]])[:, : len(competitors)]
+        return times * [1.0, *[float(self.seen)] * (len(competitors) - 1)], np.array([0.0, self.share])
+
+
+def with_peers(monkeypatch, table):
+    peer = [Competitor(name, lambda repeats: None) for name in ("slow", "fast")]
+    monkeypatch.setattr(throughput.peers, "single", lambda problem, threads: peer)
+    monkeypatch.setattr(throughput, "quietest", table)
+    return run("throughput", [0, 1])
+
+
+def test_ratios_are_those_to_the_fastest_peer_and_the_least_of_all_shapes(monkeypatch):
+    found = with_peers(monkeypatch, Table())
+    single = found["suite"] == "single"
+    of = {name: found["ratio"][single & (found["implementation"] == name)] for name in ("recurlab", "slow", "fast")}
+    assert of["slow"].tolist() == [3.0, 2.5, 6.0, 5.0] and of["fast"].tolist() == [2.0, 4.0, 4.0, 8.0]
+    assert of["recurlab"].tolist() == [2.0, 2.5, 4.0, 5.0]
+    least = found["least_ratio"][single & (found["implementation"] == "recurlab")]
+    assert least.tolist() == [2.0, 2.5, 2.0, 2.5]
+    assert np.isnan(found["least_ratio"][~single]).all()  # no peer had a sweep
+
+
+def test_a_disturbed_round_keeps_its_times_and_decides_no_claim(monkeypatch):
+    found = with_peers(monkeypatch, Table(share=2 * FOREIGN))
+    second = found["replica"] == 1
+    assert np.isfinite(found["seconds"]).all() and np.isfinite(found["log10_seconds"][~second]).all()
+    assert np.isnan(found["log10_seconds"][second]).all() and np.isnan(found["least_ratio"][second]).all()

@@ -88,6 +88,16 @@ def test_a_change_runs_only_what_is_new(project, name):
     assert jobs(project) == expected
 
 
+def test_a_job_that_measures_times_takes_all_cores(project, tmp_path):
+    folder = shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns("results", ".snakemake"))
+    shutil.copy(ROOT / "experiments" / "throughput.yaml", folder / "experiments")
+    write(folder / "experiments", SMALL)
+    told = snakemake(folder, "--dry-run", "--printshellcmds", "--quiet", "host")
+    assert told.returncode == 0, told.stderr
+    lines = re.findall(r"recurlab run (\w+) .*--threads (\d)", told.stdout + told.stderr)
+    assert {(name, threads) for name, threads in lines} == {("tiny", "1"), ("throughput", "2")}
+
+
 def test_a_mistake_stops_the_workflow_before_its_first_job(project, tmp_path):
     folder = shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns("results", ".snakemake"))
     write(folder / "experiments", SMALL, fixed={"hidden_size": -1}, grid={"cell": ["gruu"]})

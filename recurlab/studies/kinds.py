@@ -66,6 +66,15 @@ def optional(kind: Kind) -> Kind:
     )
 
 
+def sizes(*names: str) -> Kind:
+    """A list with one whole number for each name; the study gets a tuple."""
+    return Kind(
+        f"[{', '.join(names)}], whole numbers >= 1",
+        lambda value: isinstance(value, list) and len(value) == len(names) and all(map(SIZE.accepts, value)),
+        tuple,
+    )
+
+
 def list_of(kind: Kind) -> Kind:
     """A list of at least one value of the kind; the study gets a tuple."""
     return Kind(

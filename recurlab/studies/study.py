@@ -15,11 +15,13 @@ class Study(NamedTuple):
       belongs to. The rows of a seed depend on that seed alone.
     * `replicas`: the parameters that may differ between the replicas of one launch; they always arrive as arrays (R,).
     * `columns`: every returned column but "replica" -> "unit; what it is".
+    * `times`: the columns that are times or made of times: no second run repeats them. Only studies in TIMED have some.
     """
 
     function: Callable[..., dict]
     replicas: tuple[str, ...]
     columns: dict[str, str]
+    times: tuple[str, ...] = ()
 
 
 def parameters_of(study: Study) -> dict[str, Kind]:

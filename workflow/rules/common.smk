@@ -11,6 +11,7 @@ from recurlab import experiment as experiments
 from recurlab import provenance
 from recurlab.kernels.rebind import kernel_digest
 from recurlab.report import landing
+from recurlab.studies import TIMED
 
 RECURLAB = f"{shlex.quote(sys.executable)} -m recurlab"
 RESULTS = "results"
@@ -50,6 +51,13 @@ wildcard_constraints:
 def of(wildcards):
     """The experiment a job belongs to."""
     return EXPERIMENTS[wildcards.experiment]
+
+
+def timed_experiments():
+    """A pattern of the names of the experiments that measure times; it fits nothing if there is none."""
+    return (
+        "|".join(name for name, e in EXPERIMENTS.items() if e.study in TIMED) or "(?!)"
+    )
 
 
 def final_outputs():

@@ -29,3 +29,13 @@ rule block:
     shell:
         f"{RECURLAB} run {{wildcards.experiment}} {OPTIONS} --case {{wildcards.case}} --seeds {{wildcards.seeds}}"
         " --threads {threads} 2> {log:q}"
+
+
+# A block whose results are times takes all cores, so that nothing runs beside it.
+use rule block as timing with:
+    wildcard_constraints:
+        experiment=timed_experiments(),
+    threads: lambda wildcards: workflow.cores
+
+
+ruleorder: timing > block
