@@ -95,13 +95,15 @@ KNOWN |= {
         (LSTM, "o, t = kept[3], tanh(new_state[1])", "o, t = kept[3], new_state[1]"),
         (LSTM, "return d_new[1] + d_new[0] * o * (ONE - t * t),", "return d_new[1] + d_new[0] * o,"),
     ],
-    "recurrent bias dropped": [(PASSES, "+= recurrent[:, gates[1]]", "+= 0")],
+    "recurrent bias dropped": [(PACKING, "out[recurrent + unit] += b_hh", "out[recurrent + unit] += 0 * b_hh")],
     "W_hh used transposed": [
-        (MATRICES, "W_hh.reshape(-1), planes_of", f"W_hh.{TURNED}.ravel(), planes_of"),
+        (MATRICES, "W_ih, W_hh, b_ih, b_hh = params\n", "W_ih, W_hh, b_ih, b_hh = params = turned(n, params)\n"),
+        (MATRICES, "else (*d_W, *d_b)", f"else (d_W[0], d_W[1].{TURNED}, *d_b)"),
         (
-            PASSES,
-            'grads[f"weight_hh{run.suffix}"] = whole',
-            f'grads[f"weight_hh{{run.suffix}}"] = whole[0], whole[1].{TURNED}',
+            MATRICES,
+            "def prepared(",
+            f"def turned(n, given):\n    turn = np.ascontiguousarray(given[1].{TURNED})\n"
+            "    return given[0], turn, *given[2:]\n\n\ndef prepared(",
         ),
     ],
     "reverse direction ignored": [
@@ -150,9 +152,7 @@ PRODUCTS: dict[str, Edits] = {
         (PLAIN, "(group * right_group + k * lanes)", "(group * right_group + np.maximum(k - 1, 0) * lanes)")
     ],
     "product: last number of left dropped": [(PLAIN, "k, group = np.arange(size)", "k, group = np.arange(size - 1)")],
-    "product: every row is the first": [
-        (PLAIN, "_numbers(left, np.arange(rows) * lanes,", "_numbers(left, 0 * np.arange(rows),")
-    ],
+    "product: every row is the first": [(PLAIN, "_numbers(left, row * lanes,", "_numbers(left, 0 * row,")],
     "product: every vector of weights is the first": [(PLAIN, "column * right_step, depths", "column * 0, depths")],
     "product: sums start from zero": [(PLAIN, "= start + np.einsum", "= np.einsum")],
     "product: all rows start from the first": [(PLAIN, "row * init_row,", "row * 0,")],
@@ -499,16 +499,23 @@ STEPS: dict[str, Edits] = {
 LAYERS: dict[str, Edits] = {
     "b_hn outside the reset gate": [
         (
-            PASSES,
-            "bias[:, n.separate :, : n.hidden] += recurrent[:, gates[1]]",
-            "bias[:, : n.gates, : n.hidden] += recurrent[:, gates[0]]",
+            PACKING,
+            "out[recurrent + unit] += b_hh[(r * gates + orders[1, k])",
+            "out[inputs + unit] += b_hh[(r * gates + orders[0, k])",
         )
     ],
-    "input biases in the cell's order": [(PASSES, "= inputs[:, gates[0]]", "= inputs")],
+    "input biases in the cell's order": [(PACKING, "b_ih[(r * gates + orders[0, k])", "b_ih[(r * gates + k)")],
+    "gradients of input biases in the order of the planes": [
+        (PACKING, "d_ih[(r * gates + orders[0, k])", "d_ih[(r * gates + k)")
+    ],
+    "all replicas take the first recurrent bias": [
+        (PACKING, "b_hh[(r * gates + orders[1, k])", "b_hh[(0 * r * gates + orders[1, k])")
+    ],
     "peepholes of the first name for all": [
         (PASSES, 'params[f"weight_{name}{run.suffix}"]', 'params[f"weight_{run.cell.vectors[0]}{run.suffix}"]')
     ],
-    "gradient of the second slice's bias dropped": [(PASSES, "total += apart[:, s]", "pass")],
+    "gradient of the second slice's peepholes dropped": [(PASSES, "total += apart[:, s]", "pass")],
+    "gradient of the second slice's bias dropped": [(PACKING, "for u in range(1, slices):", "for u in range(0):")],
     "initial state ignored": [(FORWARD, "states_in(job, initial,", "states_in(job, 0 * initial,")],
     "initial state of the first pass for all": [
         (LAYER, "ascontiguousarray(state[:, :, k])", "ascontiguousarray(state[:, :, 0])")
@@ -530,21 +537,11 @@ LAYERS: dict[str, Edits] = {
     "gradient of the initial state of the first pass for all": [
         (LAYER, "d_initial[:, :, k] = back_pass", "d_initial[:, :, 0] = back_pass")
     ],
-    "bias_hh gets the gradient of bias_ih": [(PASSES, '("hh", n.separate, gates[1])', '("hh", 0, gates[0])')],
-    "gradient of bias_hh missing": [
-        (
-            PASSES,
-            "out[:, order] = bias[:, first : first + n.gates]",
-            "out[:, order] = bias[:, first : first + n.gates] * (part == 'ih')",
-        )
+    "bias_hh gets the gradient of bias_ih": [
+        (PACKING, "parts[first], parts[first + (planes - gates) * units]", "parts[first], parts[first]")
     ],
-    "gradient of bias_ih missing": [
-        (
-            PASSES,
-            "out[:, order] = bias[:, first : first + n.gates]",
-            "out[:, order] = bias[:, first : first + n.gates] * (part == 'hh')",
-        )
-    ],
+    "gradient of bias_hh missing": [(PACKING, "* hidden + unit] = recurrent", "* hidden + unit] = 0 * recurrent")],
+    "gradient of bias_ih missing": [(PACKING, "* hidden + unit] = inputs", "* hidden + unit] = 0 * inputs")],
     "trace: the state before the step": [(LAYER, "states[:, s, 1:]", "states[:, s, :-1]")],
     "trace: names of r and z exchanged": [(GRU, 'kept=("r", "z", "n", "n_h")', 'kept=("z", "r", "n", "n_h")')],
     "checkpoint: every segment from the first's states": [

@@ -77,13 +77,17 @@ def by_rows(left, right, start, form, dtype):
     return unblocked(out, rows, vectors, width), natural
 
 
-def by_columns(left, right, start, form, dtype):
-    """start + leftᵀ right, left (size, rows), right (size, columns): (came, natural start)."""
+def by_columns(left, right, start, form, dtype, planes=1, units=None):
+    """start + leftᵀ right, left (size, rows), right (size, columns): (came, natural start).
+
+    The rows are `planes` of `units` each, filled up to whole vectors; by default all belong to one plane.
+    """
     (size, rows), columns, width = left.shape, right.shape[1], lanes(dtype)
     (left, step), (right, right_step) = blocked(left, width), blocked(right, width)
     init, out, natural, init_row, init_step, out_step = started(form, start, width)
-    wholes = {"size": size, "step": step, "right_step": right_step, "rows": rows, "vectors": columns // width}
+    wholes = {"size": size, "step": step, "right_step": right_step, "vectors": columns // width}
     wholes |= {"init_row": init_row, "init_step": init_step, "out_step": out_step, "lanes": width}
+    wholes |= {"planes": planes, "units": units or rows}
     call("column", dtype, (left, right, init, out), wholes)
     return unblocked(out, rows, columns // width, width), natural
 
@@ -128,6 +132,19 @@ def test_products_by_columns_are_exact_on_whole_numbers(form, dtype):
         start = whole_numbers(rng, blocks * width, vectors * width, dtype=dtype)
         came, start = by_columns(left, right, start, form, dtype)
         assert (came == start + left.T @ right).all(), (blocks, vectors, size)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_by_columns_are_exact_where_planes_end_within_a_vector(dtype):
+    rng, width = np.random.default_rng(3), lanes(dtype)
+    for planes, units in product((1, 2, 3), range(1, 2 * width + 1)):
+        filled = -(-units // width) * width
+        there = (np.arange(planes)[:, None] * filled + np.arange(units)).ravel()
+        left = whole_numbers(rng, 9, planes * filled, dtype=dtype)
+        right = whole_numbers(rng, 9, 2 * width, dtype=dtype)
+        start = whole_numbers(rng, planes * filled, 2 * width, dtype=dtype)
+        came, start = by_columns(left, right, start, "apart", dtype, planes, units)
+        assert (came[there] == (start + left.T @ right)[there]).all(), (planes, units)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

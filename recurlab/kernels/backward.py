@@ -128,7 +128,7 @@ def column_product(job, d_a, first, gates, right, columns, rows, out, start, fre
     to = at(out, start + first * plane)
     places = (place(d_a, first * n.blocks * d_a.block), place(right, 0), at(job.work, 0) if fresh else to, to)
     row, step = (0, 0) if fresh else (n.lanes, n.gates * plane)
-    steps = (rows, d_a.block, right.block, row, step, n.gates * plane, gates * n.blocks * n.lanes, columns, n.lanes)
+    steps = (rows, d_a.block, right.block, row, step, n.gates * plane, gates, n.hidden, columns, n.lanes)
     call(job.code.columns, (*places, *steps))
 
 

@@ -36,7 +36,7 @@ MOST_SLICES = 8
 SMALL_WEIGHTS = 2**17  # numbers in W_hh; 0.5 MB in float32: beside all else they fit the L2 cache of a core
 ROWS_OF_SMALL, ROWS_OF_LARGE = 12, 24  # rows of a slice: full tiles; more for weights that come from further away
 CHUNK_NUMBERS = 2**16  # pre-activations of a chunk of steps on their way through the cache
-CHUNK_ROWS = 256  # rows of d_a that one product adds to the weight gradients
+CHUNK_ROWS = 384  # rows of d_a that one product adds to the weight gradients; 256 takes 2 % longer at H = 200
 
 
 class Planes(NamedTuple):

@@ -79,24 +79,29 @@ def product_of_rows(
     """out = init + left · right, left by rows; see `tile`."""
     k, group = np.arange(size), np.arange(groups)[:, None]
     columns = (group * left_group + k // lanes * step + k % lanes).ravel()
-    factors = _numbers(left, np.arange(rows) * lanes, columns)
+    row = np.arange(rows)
+    factors = _numbers(left, row * lanes, columns)
     depths = (group * right_group + k * lanes).ravel()
-    _sum_up(factors, right, depths, init, out, right_step, init_row, init_step, out_step, vectors, np.arange(lanes))
+    _sum_up(
+        factors, row, right, depths, init, out, right_step, init_row, init_step, out_step, vectors, np.arange(lanes)
+    )
 
 
 def product_of_columns(
-    left, right, init, out, size, step, right_step, init_row, init_step, out_step, rows, vectors, lanes
+    left, right, init, out, size, step, right_step, init_row, init_step, out_step, planes, units, vectors, lanes
 ):
     """out = init + leftᵀ · right, left by columns; see `tile`."""
-    row = np.arange(rows)
+    filled = -(-units // lanes) * lanes
+    row = (np.arange(planes)[:, None] * filled + np.arange(units)).ravel()
     depths = np.arange(size) * lanes
     factors = _numbers(left, row // lanes * step + row % lanes, depths)
-    _sum_up(factors, right, depths, init, out, right_step, init_row, init_step, out_step, vectors, np.arange(lanes))
+    steps = (right_step, init_row, init_step, out_step)
+    _sum_up(factors, row, right, depths, init, out, *steps, vectors, np.arange(lanes))
 
 
-def _sum_up(factors, right, depths, init, out, right_step, init_row, init_step, out_step, vectors, lane):
+def _sum_up(factors, row, right, depths, init, out, right_step, init_row, init_step, out_step, vectors, lane):
     """out[r, v] = init[r, v] + Σ_k factors[r, k] right[v, k]."""
-    row, column = np.arange(len(factors)), np.arange(vectors)
+    column = np.arange(vectors)
     weights = _numbers(right, column * right_step, depths, lane)
     start = _numbers(init, row * init_row, column * init_step, lane)
     places = sum(np.ix_(row * lane.size, column * out_step, lane))

@@ -90,5 +90,5 @@ def row_product_of(dtype) -> Addressed:
 def column_product_of(dtype) -> Addressed:
     """`product_of_columns` for a dtype."""
     if not COMPILED:
-        return Addressed(product_of_columns, dtype, 4, 9)
-    return Addressed(tile.product_of_columns, dtype, 4, 9, HEIGHT=tile.column_rows(dtype))
+        return Addressed(product_of_columns, dtype, 4, 10)
+    return Addressed(tile.product_of_columns, dtype, 4, 10, HEIGHT=tile.column_rows(dtype))

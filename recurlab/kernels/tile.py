@@ -232,15 +232,17 @@ def product_of_rows(
 
 
 def product_of_columns(
-    left, right, init, out, size, step, right_step, init_row, init_step, out_step, rows, vectors, lanes
+    left, right, init, out, size, step, right_step, init_row, init_step, out_step, planes, units, vectors, lanes
 ):
-    """out = init + leftᵀ · right, left by columns: K is `size`, `rows` a multiple of the lanes.
+    """out = init + leftᵀ · right, left by columns: K is `size`; rows of out are `planes` of `units`, filled up each.
 
-    A block of left stays in the L1 cache while all of right passes by.
+    A block of left stays in the L1 cache while all of right passes by. Tiles of rows that only fill up are left out.
     """
-    for block in range(rows // lanes):
+    blocks = (units + lanes - 1) // lanes
+    for block in range(planes * blocks):
+        there = min(lanes, units - block % blocks * lanes)
         for v in range(0, vectors, COLUMNS_WIDEST):
-            for r in range(0, lanes, HEIGHT):
+            for r in range(0, there, HEIGHT):
                 row = block * lanes + r
                 sums = (
                     simd.beyond(init, row * init_row + v * init_step),

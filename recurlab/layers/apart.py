@@ -32,7 +32,7 @@ def apart(run: Pass, params, steps: int, count: int, below: bool) -> Apart:
     old = np.zeros(alone.slices * alone.rows, np.intp)  # rows that only fill up are the first again: nobody reads them
     old[: alone.batch] = np.repeat(np.arange(steps)[:, None] * together + np.arange(n.batch), count)
     rows = old.reshape(alone.slices, 1, alone.rows) + np.array([[0], [together]])
-    return Apart(run, alone, steps, count, rows, weights_of(run, params, False), below)
+    return Apart(run, alone, steps, count, rows, weights_of(run, params), below)
 
 
 def back_apart(parts: Apart, first: int, dy, d_new) -> tuple[np.ndarray, np.ndarray | None]:

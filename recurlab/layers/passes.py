@@ -23,7 +23,7 @@ class Pass(NamedTuple):
     kept: np.ndarray  # in the blocks of the kernels, in the order of the pass's steps; empty with `starts`
     states: np.ndarray
     starts: tuple[np.ndarray, ...]  # of a checkpointed pass: the states (R, S, B, H) at the start of each segment
-    weights: tuple[np.ndarray, ...]  # W_x, W_h, V_x and V_h
+    weights: tuple[np.ndarray, ...]  # W_x, W_h, V_x, V_h and the bias
     packed: bool  # whether the parameters are V_x and V_h themselves
     reverse: bool
     suffix: str
@@ -49,8 +49,9 @@ def run_pass(layer, params, suffix, reverse, x, state, lengths, y, column, check
     none = np.empty(0, x.dtype)
     run = Pass(cell, n, x, filled_up(lengths, n), none, none, (), (), layer.packed, reverse, suffix)
     own = [with_replicas(params[f"weight_{part}{suffix}"], 3 if layer.packed else 2) for part in ("ih", "hh")]
-    run = run._replace(weights=matrices.prepared(cell, n, *own, layer.packed))
-    weights, starts = weights_of(run, params, True), []
+    own += [with_replicas(params[f"bias_{part}{suffix}"], 1) for part in ("ih", "hh")]
+    run = run._replace(weights=matrices.prepared(cell, n, tuple(own), layer.packed))
+    weights, starts = weights_of(run, params), []
     for part in segments(n) if checkpoint else [n]:
         run, final = _run_segment(run, part, weights, state, y, column, flushing)
         starts.append(state)
@@ -85,13 +86,13 @@ def back_pass(run: Pass, params, dy, column, d_final, dx, grads, flushing) -> np
     once more before it goes back through it.
     """
     n, none = run.n, np.empty(0, run.x.dtype)
-    weights = weights_of(run, params, False)
+    weights = weights_of(run, params)
     parts = _empty_gradients(n, run.x.dtype, none if dx is None else dx)
     dy = none if dy is None else dy
     if not run.starts:
         d_final = run_back(run, weights, sequence_of(run, dy, column), d_final, parts, flushing)
     else:
-        ahead = weights_of(run, params, True)
+        ahead = weights_of(run, params)
         for part, start in zip(reversed(segments(n)), reversed(run.starts), strict=True):
             again, _ = _run_segment(run, part, ahead, start, none, 0, flushing)
             d_final = run_back(again, weights, sequence_of(again, dy, column), d_final, parts, flushing)
@@ -138,7 +139,7 @@ def _state_history(run: Pass, params, lengths, dy, d_final, d_a) -> np.ndarray:
     vectors = np.zeros((n.units, n.vectors, n.blocks * n.lanes), none.dtype)
     parts = cpu.Gradients(none, none, none, vectors, none, d_a, memory.empty(run.states.shape, none.dtype))
     seq = sequence_of(run, none if dy is None else np.ascontiguousarray(dy), 0)
-    run_back(run, weights_of(run, params, False), seq, d_final, parts, False)
+    run_back(run, weights_of(run, params), seq, d_final, parts, False)
     return blocks.from_blocks(parts.d_states, n)
 
 
@@ -161,25 +162,10 @@ def sequence_of(run: Pass, y: np.ndarray, column: int) -> cpu.Sequence:
     return cpu.Sequence(run.x.reshape(-1), len(run.x), run.lengths, shortest, run.reverse, y.reshape(-1), column, width)
 
 
-def weights_of(run: Pass, params, ahead: bool) -> cpu.Weights:
-    """The weights of a pass in the layouts of the kernels; the bias only if it is `ahead`."""
-    none = np.empty(0, run.x.dtype)
-    bias = _bias(run, params) if ahead else none
-    vectors = _vectors(run, params) if run.n.vectors else none
-    return cpu.Weights(*(array.reshape(-1) for array in (*run.weights, bias, vectors)))
-
-
-def _bias(run: Pass, params) -> np.ndarray:
-    """b_ih + b_hh in their planes, [R][planes][blocks][W]."""
-    n, gates = run.n, blocks.planes_of(run.cell).gates
-    inputs, recurrent = (
-        with_replicas(params[f"bias_{part}{run.suffix}"], 1).reshape(n.replicas, n.gates, n.hidden)
-        for part in ("ih", "hh")
-    )
-    bias = np.zeros((n.replicas, n.gates + n.separate, n.blocks * n.lanes), inputs.dtype)
-    bias[:, : n.gates, : n.hidden] = inputs[:, gates[0]]
-    bias[:, n.separate :, : n.hidden] += recurrent[:, gates[1]]
-    return bias
+def weights_of(run: Pass, params) -> cpu.Weights:
+    """The weights of a pass in the layouts of the kernels."""
+    vectors = _vectors(run, params) if run.n.vectors else np.empty(0, run.x.dtype)
+    return cpu.Weights(*(array.reshape(-1) for array in (*run.weights, vectors)))
 
 
 def _vectors(run: Pass, params) -> np.ndarray:
@@ -193,14 +179,12 @@ def _vectors(run: Pass, params) -> np.ndarray:
 
 def _finish_gradients(run: Pass, parts: cpu.Gradients, grads: dict) -> None:
     """The parts of all slices, summed in order, as the gradients of the parameters (with R)."""
-    n, gates = run.n, blocks.planes_of(run.cell).gates
-    whole = matrices.summed(run.cell, n, parts.W_x, parts.W_h, run.packed)
-    grads[f"weight_ih{run.suffix}"], grads[f"weight_hh{run.suffix}"] = whole
-    bias = _sum_of_slices(parts.bias, n)
-    for part, first, order in (("ih", 0, gates[0]), ("hh", n.separate, gates[1])):
-        out = memory.empty((n.replicas, n.gates, n.hidden), bias.dtype)
-        out[:, order] = bias[:, first : first + n.gates]
-        grads[f"bias_{part}{run.suffix}"] = out.reshape(n.replicas, -1)
+    n = run.n
+    names = (f"{name}{run.suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    summed = matrices.summed(run.cell, n, (parts.W_x, parts.W_h, parts.bias), run.packed)
+    grads.update(zip(names, summed, strict=True))
+    if not n.vectors:
+        return
     vectors = _sum_of_slices(parts.vectors, n)
     for v, name in enumerate(run.cell.vectors):
         grads[f"weight_{name}{run.suffix}"] = vectors[:, v].copy()
