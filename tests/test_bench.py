@@ -232,9 +232,11 @@ def test_single_from_the_command_line_to_json_and_figure(tmp_path, monkeypatch, 
     monkeypatch.setattr(bench, "SAMPLE_SECONDS", 1e-4)
     files = {"--json": tmp_path / "new" / "bench.json", "--figure": tmp_path / "bench.svg"}
     told = [str(part) for pair in files.items() for part in pair]
+    peers_here = any(map(find_spec, ("torch", "jax")))  # without a ratio there is nothing to draw, and it says so
     code = main(["bench", "single", "--cells", "rnn_tanh,rnn_linear", "--threads", "1", "--rounds", "2", *told])
     record = json.loads(files["--json"].read_text(encoding="utf-8"))
-    assert code == 0 and list(record) == ["machine", "rows"] and files["--figure"].stat().st_size > 0
+    assert code == (0 if peers_here else 2) and list(record) == ["machine", "rows"]
+    assert files["--figure"].exists() == peers_here
     assert all(list(one) == COLUMNS for one in record["rows"])
     assert all(one["max_relative_error"] < 1e-5 and one["rounds"] == 2 for one in record["rows"])
     assert record["machine"]["ceiling_flops"]["float32"]["1"] > 0

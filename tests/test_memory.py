@@ -165,3 +165,10 @@ def test_what_a_layer_returned_stays_as_it_is_however_often_it_runs(cell):
     grads, d_x, d_initial = backward(layer, p.params, tape, p.dy, p.dstate)
     assert_same_bits(grads, {name: expected[f"d {name}"] for name in grads})
     assert_same_bits((d_x, *d_initial), (expected["d_x"], *expected["d_initial"]))
+
+
+def test_arrays_of_no_size_do_not_pile_up():
+    memory._buffers.clear()
+    for _ in range(5):
+        memory.empty((0, 3), "float32")
+    assert sum(len(same) for same in memory._buffers.values()) == 1

@@ -21,7 +21,7 @@ _lock = threading.Lock()
 def empty(shape, dtype) -> np.ndarray:
     """An array of any content."""
     dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
+    size = max(1, math.prod(shape) * dtype.itemsize)
     with _lock:
         buffer = _find(size)
         if buffer is None:
@@ -41,7 +41,7 @@ def _aligned(size: int) -> np.ndarray:
     """Bytes that start at a cache line, as an array that nothing stands behind."""
     raw = np.empty(size + LINE, np.uint8)
     first = -raw.ctypes.data % LINE
-    return np.frombuffer(memoryview(raw)[first : first + max(size, 1)], np.uint8)
+    return np.frombuffer(memoryview(raw)[first : first + size], np.uint8)
 
 
 def _find(size: int):
