@@ -1,5 +1,5 @@
-# Blocks of seeds: one job each, and before them one that compiles, since processes that compile the same kernel at the
-# same time can crash. The experiment file is no input: a new grid value, seed or figure runs only what is new.
+# Blocks of seeds: one job each, and before them one that compiles, or each would compile for itself what it does not
+# find. The experiment file is no input: a new grid value, seed or figure runs only what is new.
 rule compile:
     output:
         f"{RESULTS}/compiled.json",
