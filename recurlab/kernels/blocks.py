@@ -163,16 +163,6 @@ def empty_kept(n: Sizes, states: np.ndarray) -> np.ndarray:
     return memory.empty((n.units, n.kept, n.blocks, n.steps * n.rows, n.lanes), states.dtype)
 
 
-def to_blocks(array: np.ndarray, n: Sizes) -> np.ndarray:
-    """(R, X, T, B, H) -> [U][X][blocks][T·rows][W], filled up with zeros."""
-    replicas, values, steps, batch, hidden = array.shape
-    filled = np.zeros((replicas, values, steps, n.slices * n.rows, n.blocks * n.lanes), array.dtype)
-    filled[:, :, :, :batch, :hidden] = array
-    apart = filled.reshape(replicas, values, steps, n.slices, n.rows, n.blocks, n.lanes)
-    blocks = apart.transpose(0, 3, 1, 5, 2, 4, 6)
-    return np.ascontiguousarray(blocks).reshape(n.units, values, n.blocks, steps * n.rows, n.lanes)
-
-
 def from_blocks(array: np.ndarray, n: Sizes) -> np.ndarray:
     """[U][X][blocks][T·rows][W] -> (R, X, T, B, H)."""
     values, steps = array.shape[1], array.shape[3] // n.rows

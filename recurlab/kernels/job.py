@@ -22,7 +22,7 @@ class Code(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The weights of a pass in the layouts of `blocks`, flat; those a pass does not need are empty."""
+    """The weights of a pass in the layouts of `blocks`, flat; vectors are empty for a cell without."""
 
     W_x: np.ndarray
     W_h: np.ndarray

@@ -5,7 +5,7 @@ Every matrix stands in blocks of W columns, W the lanes of a vector; a `step` is
     right  [columns / W][K][W]
     out    [columns / W][rows][W]      init, what the sums start from, likewise or one row for all
     left   [groups][K / W][rows][W]    ROWS: a row of out from a row of left (products in time: h W, x W, d_a Wᵀ)
-           [K][W]                      COLUMNS: a row of out from a column of left (weight gradients: hᵀ d_a)
+           [K][W]                      COLUMNS: a row of out from a column of left (weight gradients: d_aᵀ h)
 
 A tile is r rows × v vectors of out: each k loads v vectors of right and broadcasts r numbers of left for r·v fused
 multiply-adds. Every sum runs over k in order, whatever tile it lies in, so its bits do not depend on its neighbours.

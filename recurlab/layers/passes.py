@@ -92,9 +92,8 @@ def back_pass(run: Pass, params, dy, column, d_final, dx, grads, flushing) -> np
     if not run.starts:
         d_final = run_back(run, weights, sequence_of(run, dy, column), d_final, parts, flushing)
     else:
-        ahead = weights_of(run, params)
         for part, start in zip(reversed(segments(n)), reversed(run.starts), strict=True):
-            again, _ = _run_segment(run, part, ahead, start, none, 0, flushing)
+            again, _ = _run_segment(run, part, weights, start, none, 0, flushing)
             d_final = run_back(again, weights, sequence_of(again, dy, column), d_final, parts, flushing)
     _finish_gradients(run, parts, grads)
     return d_final
