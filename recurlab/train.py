@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recurlab.layers.loss import softmax_cross_entropy
+from recurlab.layers.loss import cross_entropy
 from recurlab.layers.recurrent import Recurrent
 from recurlab.models import classifier
 from recurlab.optimise import Adam, adam, clip_by_norm, start
@@ -52,5 +52,5 @@ def _minibatches(count: int, batch: int, epoch: int) -> list[np.ndarray]:
 def evaluate(layer: Recurrent, params: dict, x, targets) -> tuple[np.ndarray, np.ndarray]:
     """Mean cross-entropy (R,) in nats and accuracy (R,) on x (T, N, I)."""
     scores, _ = classifier.logits(layer, params, x)
-    loss, _ = softmax_cross_entropy(scores, targets)
-    return loss, (scores.argmax(axis=-1) == targets).mean(axis=1)
+    loss, error, _ = cross_entropy(scores, targets)
+    return loss, 1 - error

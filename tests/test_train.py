@@ -1,10 +1,9 @@
-"""Optimiser, output layer, loss, classifier and training loop against closed forms and finite differences."""
+"""Optimiser, output layer, classifier and training loop against closed forms and finite differences."""
 
 import numpy as np
 import pytest
 
 from recurlab.layers import linear
-from recurlab.layers.loss import softmax_cross_entropy
 from recurlab.layers.recurrent import recurrent
 from recurlab.models import classifier
 from recurlab.optimise import Adam, adam, clip_by_norm, gradient_norm, start
@@ -73,20 +72,6 @@ def test_linear_layer_gradients():
     for gradient, array, index in pairs:
         expected = central(lambda: np.sum(dy * linear.forward(W, b, x)), array, index)
         assert gradient[index] == pytest.approx(expected, rel=1e-7)
-
-
-def test_cross_entropy_of_equal_scores_is_the_log_of_the_classes():
-    loss, gradient = softmax_cross_entropy(np.zeros((2, 3, 10)), np.array([0, 4, 9]))
-    assert np.allclose(loss, np.log(10), rtol=1e-14)
-    assert np.allclose(gradient.sum(axis=-1), 0, atol=1e-16)
-
-
-def test_cross_entropy_does_not_overflow_and_its_gradient_is_right():
-    scores, targets = 3 * drawn("scores", 2, 4, 5), np.array([0, 4, 2, 2])
-    _, gradient = softmax_cross_entropy(scores, targets)
-    expected = central(lambda: softmax_cross_entropy(scores, targets)[0][1], scores, (1, 3, 2))
-    assert gradient[1, 3, 2] == pytest.approx(expected, rel=1e-6)
-    assert softmax_cross_entropy(scores + 1e4, targets)[0] == pytest.approx(softmax_cross_entropy(scores, targets)[0])
 
 
 def classification(cell, seeds, dtype="float64", num_layers=1):

@@ -8,7 +8,7 @@ import numpy as np
 from recurlab.kernels.denormals import SUPPORTED
 from recurlab.layers import linear
 from recurlab.layers.footprint import replica_groups
-from recurlab.layers.loss import softmax_cross_entropy
+from recurlab.layers.loss import cross_entropy
 from recurlab.layers.recurrent import Recurrent, backward, forward
 from recurlab.random import Stream, uniform
 
@@ -50,7 +50,7 @@ def loss_and_gradients(layer: Recurrent, params: dict, x: np.ndarray, targets: n
 def _one_group(layer: Recurrent, params: dict, x: np.ndarray, targets: np.ndarray):
     """`loss_and_gradients` of replicas whose tapes are held at once."""
     scores, (own, tape, h) = logits(layer, params, x)
-    loss, d_scores = softmax_cross_entropy(scores, targets)
+    loss, _, d_scores = cross_entropy(scores, targets)
     out, d_h = linear.backward(params["weight_out"], h, d_scores)
     batch, hidden = len(targets), layer.hidden_size
     d_state = tuple(np.zeros((len(h), layer.num_layers, batch, hidden), layer.dtype) for _ in layer.spec.states)
