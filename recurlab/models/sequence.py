@@ -1,0 +1,359 @@
+"""A recurrent network for sequences: a recurrent layer and a linear readout of its last or of every step.
+
+R replicas at once. Parameters: those of the recurrent layer, and weight_out (R, O, D·H), bias_out (R, O).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from recurlab.kernels.denormals import SUPPORTED
+from recurlab.layers import linear
+from recurlab.layers.checks import expect, expect_choice, expect_size
+from recurlab.layers.footprint import replica_groups
+from recurlab.layers.loss import LOSSES
+from recurlab.layers.recurrent import Recurrent, Tape, backward, forward
+from recurlab.random import Stream, uniform
+
+OUTPUT = ("weight_out", "bias_out")
+PLACES = ("last", "every")
+
+
+class Batch(NamedTuple):
+    """What a network sees in one update. An array without the axis R is shared by all replicas."""
+
+    x: np.ndarray  # ([R,] T, B, I)
+    targets: np.ndarray  # of the last step ([R,] B) classes or ([R,] B, O) values, of every step ([R,] T, B[, O])
+    weights: np.ndarray | None = None  # of every step, ([R,] T, B): 1 where a step counts, 0 where not; None: all do
+    ends: np.ndarray | None = None  # ([R,] B), each row's last step; None: T - 1
+    lengths: np.ndarray | None = None  # (B,), the steps of each row, for the kernels; None: T
+
+
+class Network(NamedTuple):
+    """A recurrent layer, its readout and its loss; it holds no weights. Made by `network`."""
+
+    layer: Recurrent
+    outputs: int
+    loss: str  # of LOSSES
+    at: str  # "last" or "every" step
+
+
+class Truncation(NamedTuple):
+    """Back-propagation through `back` steps from the end of every `ahead` steps (k2 and k1 of Williams & Peng 1990).
+
+    Without `carry` the state starts at zero in every window, too, so the forward pass sees `back` steps only.
+    """
+
+    ahead: int
+    back: int
+    carry: bool = True
+
+
+class Penalised(NamedTuple):
+    """A penalty with its weight in each replica, (R,)."""
+
+    penalty: object  # a Penalty
+    weight: np.ndarray
+
+
+class Dropped(NamedTuple):
+    """Factors of dropout in the shape of what they multiply, or with T = 1 for all steps; None: nothing is dropped."""
+
+    inputs: np.ndarray | None = None  # (R, T or 1, B, I)
+    outputs: np.ndarray | None = None  # (R, T or 1, B, D·H)
+
+
+NOTHING = Dropped()
+
+
+class Result(NamedTuple):
+    """What a batch gives: (R,) each, and the gradient of every parameter."""
+
+    loss: np.ndarray  # mean over the counted steps, without the penalty
+    error: np.ndarray
+    penalty: np.ndarray  # its value before its weight; 0 without one
+    grads: dict
+
+
+def network(layer: Recurrent, outputs: int, loss: str, at: str) -> Network:
+    """A layer with a readout of `outputs` numbers; ValueError for an unknown loss or place."""
+    expect_choice("loss", loss, LOSSES)
+    expect_choice("at", at, PLACES)
+    expect(at == "every" or not layer.bidirectional, "at", at, "'every' for a bidirectional layer")
+    return Network(layer, expect_size("outputs", outputs), loss, at)
+
+
+def readout(net: Network, seeds) -> dict[str, np.ndarray]:
+    """weight_out ~ U(-1/√(D·H), 1/√(D·H)) as PyTorch's nn.Linear, bias_out = 0; one replica for each seed."""
+    width = net.layer.directions * net.layer.hidden_size
+    shape = (net.outputs, width)
+    weight = np.stack([(2 * uniform(Stream(int(seed), "init weight_out"), shape) - 1) * width**-0.5 for seed in seeds])
+    weight = weight.astype(net.layer.dtype)
+    return {"weight_out": weight, "bias_out": np.zeros(weight.shape[:2], weight.dtype)}
+
+
+def check_truncation(truncation: Truncation, steps: int) -> Truncation:
+    """ValueError unless 1 ≤ ahead ≤ back ≤ T."""
+    expect_size("truncation.ahead", truncation.ahead)
+    expect_size("truncation.back", truncation.back)
+    expect(truncation.back <= steps, "truncation.back", truncation.back, f"at most the {steps} steps of a sequence")
+    expect(truncation.ahead <= truncation.back, "truncation.ahead", truncation.ahead, f"≤ back = {truncation.back}")
+    return truncation
+
+
+def loss_and_gradients(
+    net: Network,
+    params: dict,
+    batch: Batch,
+    truncation: Truncation | None = None,
+    penalised: Penalised | None = None,
+    dropped: Dropped = NOTHING,
+) -> Result:
+    """The mean loss of each replica over what counts in the batch, and the gradient of loss + weight · penalty.
+
+    Replicas go in groups whose tapes stay in the cache; none sees another, so their bits do not depend on it.
+    """
+    replicas, (steps, rows) = len(params["bias_out"]), batch.x.shape[-3:-1]
+    if dropped.inputs is not None:
+        batch = batch._replace(x=batch.x * dropped.inputs)
+    found = []
+    for group in replica_groups(net.layer, replicas, steps, rows):
+        own, part = {name: array[group] for name, array in params.items()}, of_replicas(net, batch, group)
+        weight = penalised and penalised._replace(weight=penalised.weight[group])
+        mask = None if dropped.outputs is None else dropped.outputs[group]
+        if truncation is None:
+            found.append(_whole(net, own, part, weight, mask))
+        else:
+            found.append(_truncated(net, own, part, truncation, weight, mask))
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def _joined(parts: list[Result]) -> Result:
+    """The results of groups of replicas as one."""
+    *values, grads = zip(*parts, strict=True)
+    joined = {name: np.concatenate([part[name] for part in grads]) for name in grads[0]}
+    return Result(*(np.concatenate(value) for value in values), joined)
+
+
+def evaluate(net: Network, params: dict, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Loss (R,) and error (R,) of a batch, forward alone."""
+    found = []
+    for group in replica_groups(net.layer, len(params["bias_out"]), *batch.x.shape[-3:-1]):
+        own, part = {name: array[group] for name, array in params.items()}, of_replicas(net, batch, group)
+        found.append(_loss(net, own, _read(net, own, part), part)[:2])
+    return tuple(np.concatenate(values) for values in zip(*found, strict=True))
+
+
+def outputs(net: Network, params: dict, batch: Batch) -> np.ndarray:
+    """The readout before the loss, (R, N, O) with N = B for the last step and T·B for every step."""
+    return linear.forward(params["weight_out"], params["bias_out"], _read(net, params, batch).h)
+
+
+def of_replicas(net: Network, batch: Batch, chosen) -> Batch:
+    """The batch of some replicas: an array without the axis R stays."""
+    return Batch(*(a[chosen] if own else a for a, own in zip(batch, _owned(net, batch), strict=True)))
+
+
+def _owned(net: Network, batch: Batch) -> list[bool]:
+    """Which arrays of a batch have the axis R."""
+    targets = (1 if net.at == "last" else 2) + (net.loss != "cross_entropy")
+    shared = Batch(3, targets, 2, 1, 1)
+    return [a is not None and a.ndim > axes for a, axes in zip(batch, shared, strict=True)]
+
+
+class _Reading(NamedTuple):
+    """A forward pass: what the readout saw, and what the backward pass needs."""
+
+    own: dict
+    tape: Tape
+    y: np.ndarray | None  # (R, T, B, D·H), before dropout
+    state: tuple
+    h: np.ndarray  # (R, N, D·H), after dropout
+
+
+def own_parameters(params: dict) -> dict:
+    """Those of the recurrent layer alone."""
+    return {name: array for name, array in params.items() if name not in OUTPUT}
+
+
+def _read(net: Network, params: dict, batch: Batch, state=None, mask=None, needs_y: bool = False) -> _Reading:
+    """Forward through the recurrent layer to what the readout sees; `mask` multiplies y."""
+    own, at_end = own_parameters(params), net.at == "last" and batch.ends is None and mask is None
+    options = {"flush_denormals": SUPPORTED, "check": False, "output": needs_y or not at_end}
+    y, final, tape = forward(net.layer, own, batch.x, state, batch.lengths, **options)
+    if at_end:
+        return _Reading(own, tape, y, final, final[0][:, -1])
+    seen = y if mask is None else y * mask
+    h = seen.reshape(len(y), -1, y.shape[-1]) if net.at == "every" else seen[_last_steps(batch, y)]
+    return _Reading(own, tape, y, final, h)
+
+
+def _last_steps(batch: Batch, y: np.ndarray) -> tuple:
+    """The index of every row's last step in y (R, T, B, D·H)."""
+    replicas, steps, rows = y.shape[:3]
+    last = steps - 1 if batch.lengths is None else batch.lengths - 1
+    ends = np.broadcast_to(last if batch.ends is None else batch.ends, (replicas, rows))
+    return np.arange(replicas)[:, None], ends, np.arange(rows)
+
+
+def _loss(net: Network, params: dict, reading: _Reading, batch: Batch):
+    """Loss (R,), error (R,) and dL/doutputs (R, N, O)."""
+    out = linear.forward(params["weight_out"], params["bias_out"], reading.h)
+    _, targets, weights, _, _ = _in_one_axis(net, batch)
+    return LOSSES[net.loss](out, targets, weights)
+
+
+def _in_one_axis(net: Network, batch: Batch) -> Batch:
+    """T and B of targets and weights in one axis N, if every step has a target."""
+    if net.at == "last":
+        return batch
+    _, targets, weights, *_ = _owned(net, batch)
+    flat = batch.targets.reshape(*batch.targets.shape[:targets], -1, *batch.targets.shape[targets + 2 :])
+    counted = batch.weights
+    return batch._replace(
+        targets=flat, weights=None if counted is None else counted.reshape(*counted.shape[:weights], -1)
+    )
+
+
+def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None, mask) -> Result:
+    """`loss_and_gradients` of replicas whose tapes are held at once, through all steps."""
+    of = penalised.penalty.of if penalised else None
+    reading = _read(net, params, batch, None, mask, needs_y=of == "states")
+    loss, error, d_out = _loss(net, params, reading, batch)
+    dy, d_state, grads = _to_outputs(net, params, batch, reading, d_out, mask)
+    value = np.zeros(len(loss))
+    if of == "states":
+        value, d_penalty = penalised.penalty.function(reading.y, batch.weights)
+        dy = _plus(dy, d_penalty * _along(penalised.weight, d_penalty))
+    grads |= _to_parameters(net, reading, dy, d_state)
+    if of == "gradients":
+        value, more = penalised.penalty.function(net.layer, reading.own, reading.tape, dy, d_state)
+        grads = _add(grads, more, penalised.weight)
+    elif of == "weights":
+        value, more = penalised.penalty.function(net.layer, reading.own)
+        grads = _add(grads, more, penalised.weight)
+    return Result(loss, error, value, grads)
+
+
+def _to_outputs(net: Network, params: dict, batch: Batch, reading: _Reading, d_out, mask):
+    """dL/dy or None, dL/dfinal states or None, and the gradients of the readout."""
+    out, d_h = linear.backward(params["weight_out"], reading.h, d_out)
+    grads = {"weight_out": out["weight"], "bias_out": out["bias"]}
+    if reading.y is not None and net.at == "every":
+        dy = d_h.reshape(reading.y.shape)
+        return (dy if mask is None else dy * mask), None, grads
+    if batch.ends is None and mask is None:
+        d_state = tuple(np.zeros_like(array) for array in reading.state)
+        d_state[0][:, -1] = d_h
+        return None, d_state, grads
+    dy = np.zeros_like(reading.y)
+    dy[_last_steps(batch, dy)] = d_h
+    return (dy if mask is None else dy * mask), None, grads
+
+
+def _to_parameters(net: Network, reading: _Reading, dy, d_state) -> dict:
+    """Back through the recurrent layer."""
+    options = {"flush_denormals": SUPPORTED, "check": False, "input_gradient": False}
+    grads, _, _ = backward(net.layer, reading.own, reading.tape, dy, d_state, **options)
+    return grads
+
+
+def _truncated(net: Network, params, batch: Batch, cut: Truncation, penalised: Penalised | None, mask) -> Result:
+    """The sum over windows of what each gives, with the state carried from window to window or not."""
+    _refuse_untruncatable(batch, penalised)
+    windows, found = windows_of(net, batch.x.shape[-3], cut), []
+    at, state = 0, None
+    for (first, counts, end), (following, _, _) in zip(windows, [*windows[1:], (0, 0, 0)], strict=True):
+        if cut.carry and first > at:
+            state = _read(net, params, _part(net, batch, at, first), state).state
+        reading, result = _window(net, params, batch, (first, counts, end), state, mask)
+        found.append(result)
+        if cut.carry:
+            at, state = (end, reading.state) if following >= end else (first, state)
+    total = Result(*(np.sum(values, axis=0) for values in list(zip(*found, strict=True))[:-1]), _sum(found))
+    if penalised is None:
+        return total
+    value, more = penalised.penalty.function(net.layer, own_parameters(params))
+    return total._replace(penalty=value, grads=_add(total.grads, more, penalised.weight))
+
+
+def windows_of(net: Network, steps: int, cut: Truncation) -> list[tuple[int, int, int]]:
+    """(first step, first step whose loss counts, end) of each window; for a loss at the last step one window."""
+    if net.at == "last":
+        return [(steps - cut.back, steps - cut.back, steps)]
+    ends = [*range(cut.ahead, steps, cut.ahead), steps]
+    return [(max(0, end - cut.back), counts, end) for counts, end in zip([0, *ends], ends, strict=False)]
+
+
+def _window(net: Network, params, batch: Batch, window: tuple[int, int, int], state, mask):
+    """The reading of a window and its share of the whole batch's loss and gradient."""
+    first, counts, end = window
+    part, share = _part(net, batch, first, end), _share(net, batch, counts, end)
+    if counts > first and net.at == "every":
+        counted = np.ones((end - first, batch.x.shape[-2])) if part.weights is None else part.weights.copy()
+        counted[..., : counts - first, :] = 0
+        part = part._replace(weights=counted)
+    if part.weights is not None:  # a window of a replica may have nothing that counts: its share is 0, any weight does
+        empty = part.weights.sum((-2, -1), keepdims=True) == 0
+        part = part._replace(weights=np.where(empty, 1, part.weights))
+    if mask is not None and mask.shape[1] > 1:
+        mask = mask[:, first:end]
+    reading = _read(net, params, part, state, mask)
+    loss, error, d_out = _loss(net, params, reading, part)
+    dy, d_state, grads = _to_outputs(net, params, part, reading, d_out * _along(share, d_out), mask)
+    grads |= _to_parameters(net, reading, dy, d_state)
+    return reading, Result(loss * share, error * share, np.zeros(len(loss)), grads)
+
+
+def _part(net: Network, batch: Batch, first: int, end: int) -> Batch:
+    """The steps first … end - 1 of a batch, contiguous for the kernels."""
+    x = np.ascontiguousarray(batch.x[..., first:end, :, :])
+    if net.at == "last":
+        return batch._replace(x=x)
+    _, targets, weights, *_ = _owned(net, batch)
+    steps = slice(first, end)
+    cut = [
+        a if a is None else a[:, steps] if own else a[steps]
+        for a, own in zip(batch[1:3], (targets, weights), strict=True)
+    ]
+    return Batch(x, *cut)
+
+
+def _share(net: Network, batch: Batch, counts: int, end: int) -> np.ndarray:
+    """The share of a window in what counts of a batch, ([R],)."""
+    if net.at == "last":
+        return np.ones(1)
+    if batch.weights is None:
+        return np.full(1, (end - counts) / batch.x.shape[-3])
+    return np.atleast_1d(batch.weights[..., counts:end, :].sum((-2, -1)) / batch.weights.sum((-2, -1)))
+
+
+def _refuse_untruncatable(batch: Batch, penalised: Penalised | None) -> None:
+    """Windows are the same for all rows, so rows of their own length need weights; only weights can be penalised."""
+    expect(batch.lengths is None and batch.ends is None, "truncation", "rows of different length", "weights for them")
+    wanted = "a penalty on weights where gradients are truncated"
+    expect(
+        penalised is None or penalised.penalty.of == "weights", "penalty", penalised and penalised.penalty.of, wanted
+    )
+
+
+def _along(values: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Values (R,) with the axes of an array (R, …), in its dtype."""
+    return values.reshape(-1, *[1] * (array.ndim - 1)).astype(array.dtype)
+
+
+def _plus(a, b):
+    return b if a is None else a + b
+
+
+def _add(grads: dict, more: dict, weight: np.ndarray) -> dict:
+    """grads + weight · more, for the parameters that stand in more."""
+    return grads | {name: grads[name] + _along(weight, g) * g for name, g in more.items()}
+
+
+def _sum(results: list[Result]) -> dict:
+    """The sum of the gradients, window by window."""
+    total = results[0].grads
+    for result in results[1:]:
+        total = {name: total[name] + g for name, g in result.grads.items()}
+    return total
