@@ -130,10 +130,10 @@ def _run_blocks(experiment, todo, jobs: int, options) -> list[str]:
     from recurlab import run, show
 
     failures = []
-    with show.progress(experiment.name, len(todo)) as advance:
-        for block, failure in run.run_blocks(options.results, experiment, todo, jobs, options.threads):
+    with show.progress(experiment.name, len(todo)) as shown:
+        for block, failure in run.run_blocks(options.results, experiment, todo, jobs, options.threads, shown.within):
             failures += [failure] if failure else []
-            advance(f"case {block.case.id} seeds {block.seeds}{' FAILED' if failure else ''}")
+            shown.advance(f"{block.label}{' FAILED' if failure else ''}")
     return failures
 
 
@@ -145,10 +145,10 @@ def _finish(experiment, folder) -> int:
     if experiment.claims:
         written += outputs.write_claims(folder, experiment)
         _show_verdicts(experiment, folder)
-    with show.progress(f"{experiment.name} figures", len(experiment.figures)) as advance:
+    with show.progress(f"{experiment.name} figures", len(experiment.figures)) as shown:
         for name in experiment.figures:
             written += outputs.write_figure(folder, experiment, name)
-            advance(name)
+            shown.advance(name)
     return _wrote(written)
 
 
@@ -289,11 +289,11 @@ def _measured_bench(options) -> dict:
     jobs = bench.jobs(options.suites, settings)
     _require_files(options.json, options.figure, options.markdown)
     record = {"machine": _machine(bench.facts(settings)), "rows": []}
-    with show.progress("bench", len(jobs)) as advance:
+    with show.progress("bench", len(jobs)) as shown:
         for job in jobs:
             bench.add(record, job.run())
             _write_record(options.json, record)
-            advance(job.label)
+            shown.advance(job.label)
     return record
 
 

@@ -38,6 +38,11 @@ class Block(NamedTuple):
         """The seeds as they stand in file names: '0-31'."""
         return f"{self.first}-{self.last}"
 
+    @property
+    def label(self) -> str:
+        """The block as progress and messages name it."""
+        return f"case {self.case.id} seeds {self.seeds}"
+
 
 class Experiment(NamedTuple):
     """A resolved experiment file: scale and overrides merged in, cases in the order of the file."""

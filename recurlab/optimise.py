@@ -1,61 +1,160 @@
-"""Optimisers for many replicas at once: parameters, gradients and moments are dicts of arrays (R, ...)."""
+"""Optimisers for R networks at once: each with its own learning rate and clipping, all updated in place.
 
+Parameters, gradients and slots are dicts of arrays (R, ...). A rule is one line in RULES: its compiled update of one
+number and its constants, which are those of torch.optim. Whatever the number of threads or replicas, a replica's bits
+are those it has alone: its sums run over its own numbers, in an order fixed by their count.
+"""
+
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numba import prange
+
+from recurlab.kernels.target import cached, inlined, start_threads
+from recurlab.layers.checks import expect, expect_choice
+
+LANES = 16  # partial sums of a norm: what a vector unit adds side by side
+
+# One number's update: p the parameter, g its clipped gradient, s the slots of all n numbers one after the other, i its
+# place in them, c the rule's constants. Returns the new p.
 
 
-class Adam(NamedTuple):
-    """Kingma & Ba 2015, algorithm 1, with bias correction as torch.optim.Adam has it."""
-
-    learning_rate: float
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
+@inlined
+def sgd(p, g, s, n, i, c):
+    """Robbins & Monro 1951: p - η g."""
+    return p - c[0] * g
 
 
-class Moments(NamedTuple):
-    """First and second moments of every parameter, and the number of updates made."""
-
-    first: dict
-    second: dict
-    updates: int
-
-
-def start(params: dict) -> Moments:
-    """Moments before the first update."""
-    zeros = {name: np.zeros_like(array) for name, array in params.items()}
-    return Moments(zeros, {name: array.copy() for name, array in zeros.items()}, 0)
+@inlined
+def momentum(p, g, s, n, i, c):
+    """Polyak 1964 as torch.optim.SGD has it: v ← μ v + g; p - η v."""
+    s[i] = c[1] * s[i] + g
+    return p - c[0] * s[i]
 
 
-def adam(rule: Adam, params: dict, grads: dict, moments: Moments) -> tuple[dict, Moments]:
-    """One update of every replica; new arrays, the old ones stay."""
-    k = moments.updates + 1
-    first = {n: rule.beta1 * moments.first[n] + (1 - rule.beta1) * g for n, g in grads.items()}
-    second = {n: rule.beta2 * moments.second[n] + (1 - rule.beta2) * g * g for n, g in grads.items()}
-    size, root = rule.learning_rate / (1 - rule.beta1**k), np.sqrt(1 - rule.beta2**k)
-    updated = {n: params[n] - size * first[n] / (np.sqrt(second[n]) / root + rule.epsilon) for n in params}
-    return {n: updated[n].astype(params[n].dtype) for n in params}, Moments(first, second, k)
+@inlined
+def rmsprop(p, g, s, n, i, c):
+    """Tieleman & Hinton 2012 as torch.optim.RMSprop has it: v ← α v + (1 - α) g²; p - η g / (√v + ε)."""
+    s[i] = c[1] * s[i] + c[2] * g * g
+    return p - c[0] * g / (np.sqrt(s[i]) + c[3])
 
 
-def gradient_norm(grads: dict) -> np.ndarray:
+@inlined
+def adam(p, g, s, n, i, c):
+    """Kingma & Ba 2015, algorithm 1, as torch.optim.Adam has it; c[0] is η / (1 - β₁ᵏ) and c[5] is √(1 - β₂ᵏ)."""
+    s[i] = c[1] * s[i] + c[2] * g
+    s[i + n] = c[3] * s[i + n] + c[4] * g * g
+    return p - c[0] * s[i] / (np.sqrt(s[i + n]) / c[5] + c[6])
+
+
+class Rule(NamedTuple):
+    """An optimiser: the update of one number, how many slots it keeps for it, its constants after η at update k."""
+
+    update: Callable
+    slots: int
+    constants: Callable[[float, int], tuple[float, ...]]  # (η, k = 1, 2, …) -> c
+
+
+RULES: dict[str, Rule] = {
+    "sgd": Rule(sgd, 0, lambda rate, k: (rate,)),
+    "momentum": Rule(momentum, 1, lambda rate, k: (rate, 0.9)),
+    "rmsprop": Rule(rmsprop, 1, lambda rate, k: (rate, 0.9, 1 - 0.9, 1e-8)),
+    "adam": Rule(
+        adam,
+        2,
+        lambda rate, k: (rate / (1 - 0.9**k), 0.9, 1 - 0.9, 0.999, 1 - 0.999, np.sqrt(1 - 0.999**k), 1e-8),
+    ),
+}
+SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the updates made -> factor of the learning rate
+    "constant": lambda share: 1.0,
+    "linear": lambda share: 1.0 - share,
+    "cosine": lambda share: 0.5 * (1.0 + np.cos(np.pi * share)),
+    "exponential": lambda share: 0.01**share,
+}
+
+
+def rates(schedule: str, learning_rate: np.ndarray, made: int, updates: int) -> np.ndarray:
+    """The learning rates (R,) of the update after `made` of `updates`: those of SCHEDULES at made / updates."""
+    expect_choice("schedule", schedule, SCHEDULES)
+    return learning_rate * SCHEDULES[schedule](made / updates)
+
+
+def start(rule: str, params: dict) -> dict:
+    """Slots before the first update, zeros (R, slots, n) for every parameter."""
+    expect_choice("rule", rule, RULES)
+    slots = RULES[rule].slots
+    return {name: np.zeros((len(p), slots, p[0].size), p.dtype) for name, p in params.items()}
+
+
+def norms(grads: dict) -> np.ndarray:
     """‖g‖ over all parameters of each replica, (R,), in float64."""
-    squares = [np.sum(np.square(g, dtype=np.float64).reshape(len(g), -1), axis=1) for g in grads.values()]
-    return np.sqrt(np.sum(squares, axis=0))
+    squares = np.zeros(len(next(iter(grads.values()))))
+    for g in grads.values():
+        _squares()(np.ascontiguousarray(g).reshape(len(g), -1), squares)
+    return np.sqrt(squares)
 
 
-def scale_replicas(grads: dict, factors: np.ndarray) -> dict:
-    """Every replica's gradient times its own factor (R,)."""
-    return {n: g * factors.reshape(-1, *[1] * (g.ndim - 1)).astype(g.dtype) for n, g in grads.items()}
+def clip_factors(norms: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """min(1, θ / ‖g‖) of each replica (Pascanu, Mikolov & Bengio 2013, algorithm 1), as torch's clip_grad_norm_.
 
-
-def clip_by_norm(grads: dict, threshold: float) -> tuple[dict, np.ndarray]:
-    """g · min(1, θ/‖g‖) for each replica (Pascanu, Mikolov & Bengio 2013, algorithm 1), and the norms before, (R,).
-
-    A gradient that is not finite becomes zero: its replica stays where it is, and the norm tells.
+    torch adds 1e-6 to the norm, so do we. The factor of a norm that is not finite is 0.
     """
-    norms = gradient_norm(grads)
-    finite = np.isfinite(norms)
-    factors = np.minimum(1, threshold / np.maximum(norms, np.finfo(float).tiny))
-    clean = {n: np.where(finite.reshape(-1, *[1] * (g.ndim - 1)), g, 0) for n, g in grads.items()}
-    return scale_replicas(clean, np.where(finite, factors, 0)), norms
+    with np.errstate(invalid="ignore"):
+        factors = np.minimum(1.0, threshold / (norms + 1e-6))
+    return np.where(np.isfinite(norms), factors, 0.0)
+
+
+def update(rule: str, k: int, params: dict, grads: dict, slots: dict, learning_rate, factors, limits) -> None:
+    """Update number k = 1, 2, … of all replicas, in place: g is first scaled by `factors`, then clamped to ± `limits`.
+
+    learning_rate, factors, limits (R,); an infinite limit clamps nothing, and a replica with factor 0 stays as it is.
+    """
+    expect(k >= 1, "k", k, "1 for the first update")
+    for name, p in params.items():
+        constants = np.array([RULES[rule].constants(rate, k) for rate in learning_rate]).astype(p.dtype)
+        flat = p.reshape(len(p), -1), np.ascontiguousarray(grads[name]).reshape(len(p), -1), slots[name]
+        expect(np.shares_memory(flat[0], p), f"params[{name!r}]", "strided", "a contiguous array")
+        _updates(rule)(*flat, constants, factors.astype(p.dtype), limits.astype(p.dtype))
+
+
+def _sum_squares(g, out):
+    """out[r] += Σ g[r]², in float64 and LANES partial sums."""
+    for r in prange(len(g)):
+        row = g[r]
+        sums = np.zeros(LANES)
+        whole = row.size // LANES * LANES
+        for i in range(0, whole, LANES):
+            for lane in range(LANES):
+                sums[lane] += np.float64(row[i + lane]) * np.float64(row[i + lane])
+        for i in range(whole, row.size):
+            sums[i - whole] += np.float64(row[i]) * np.float64(row[i])
+        total = 0.0
+        for lane in range(LANES):
+            total += sums[lane]
+        out[r] += total
+
+
+def _update_all(p, g, slots, constants, factors, limits):
+    """`rule` for all numbers of all replicas; p, g (R, n), slots (R, S, n)."""
+    for r in prange(len(p)):
+        if factors[r] == 0:
+            continue
+        row, gradient, kept, c, n = p[r], g[r], slots[r].reshape(-1), constants[r], p.shape[1]
+        factor, limit = factors[r], limits[r]
+        for i in range(n):
+            own = min(max(gradient[i] * factor, -limit), limit)
+            row[i] = rule(row[i], own, kept, n, i, c)  # noqa: F821 - bound in `_updates`
+
+
+@cache
+def _squares():
+    start_threads()
+    return cached(_sum_squares, parallel=True)
+
+
+@cache
+def _updates(rule: str):
+    start_threads()
+    return cached(_update_all, rule, parallel=True, rule=RULES[rule].update)

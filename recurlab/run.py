@@ -8,25 +8,36 @@ import multiprocessing
 import os
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 
-from recurlab import provenance, results
+from recurlab import journal, provenance, results
 from recurlab.experiment import Block, Experiment
 from recurlab.files import checksums, read_json, sha256, write_bytes, write_json
+from recurlab.journal import Journal
 from recurlab.kernels.rebind import kernel_digest
 from recurlab.studies import load_study
 from recurlab.studies.study import Study, parameters_of
 
+Tell = Callable[[str, str, int, int], None] | None  # (which block, what it does, how much is done, of how much)
+_TO_PARENT: list = []  # in a worker: the queue that its parent listens to
 
-def run_block(folder, experiment: Experiment, block: Block, threads: int = 1) -> Path:
-    """Compute a block and write its rows, then the provenance record that makes it count as done."""
+
+def run_block(folder, experiment: Experiment, block: Block, threads: int = 1, tell: Tell = None) -> Path:
+    """Compute a block and write its rows, then the provenance record that makes it count as done.
+
+    What a long block has kept of its state is taken up, if the same sources kept it, and removed at the end.
+    """
     begun = provenance.start()
     source = provenance.source_digest(experiment.study)
-    path = write_bytes(results.block_path(folder, experiment, block), compute_block(experiment, block, source))
+    path = results.block_path(folder, experiment, block)
+    within = tell and (lambda *told: tell(block.label, *told))
+    notes = Journal(path.with_suffix(".state"), f"{block.case.id} {block.seeds} {source}", within)
+    with journal.opened(notes):
+        write_bytes(path, compute_block(experiment, block, source))
     told = {
         "study": experiment.study,
         "case": block.case.id,
@@ -36,6 +47,7 @@ def run_block(folder, experiment: Experiment, block: Block, threads: int = 1) ->
         "source_digest": source,
     }
     write_json(path.with_suffix(".json"), told | provenance.record(begun, threads) | {"checksums": checksums([path])})
+    notes.clear()
     return path
 
 
@@ -85,21 +97,27 @@ def is_done(folder, experiment: Experiment, block: Block) -> bool:
         return False
 
 
-def run_blocks(folder, experiment: Experiment, blocks: list[Block], jobs: int, threads: int) -> Iterator[tuple]:
+def run_blocks(folder, experiment: Experiment, blocks: list[Block], jobs: int, threads: int, tell: Tell = None):
     """Run blocks, one job in this process, several in a pool of spawned ones; yields (block, "" or why it failed).
 
-    A block that fails stops no other. Workers end with this process, however it ends.
+    A block that fails stops no other. Workers end with this process, however it ends. `tell` is called as blocks go on.
     """
     if min(jobs, len(blocks)) < 2:
         for block in blocks:
-            yield block, _attempt(folder, experiment, block, threads)
+            yield block, _attempt(folder, experiment, block, threads, tell)
         return
-    pool = ProcessPoolExecutor(min(jobs, len(blocks)), multiprocessing.get_context("spawn"), _end_with_parent)
+    context = multiprocessing.get_context("spawn")
+    told = context.SimpleQueue()
+    listener = threading.Thread(target=_listen, args=(told, tell), daemon=True)
+    listener.start()
+    pool = ProcessPoolExecutor(min(jobs, len(blocks)), context, _end_with_parent, (told,))
     try:
-        waiting = {pool.submit(_attempt, folder, experiment, block, threads): block for block in blocks}
+        waiting = {pool.submit(_attempt_in_worker, folder, experiment, block, threads): block for block in blocks}
         for done in as_completed(waiting):
             yield waiting[done], done.result()
         pool.shutdown()
+        told.put(None)
+        listener.join()
     except BaseException:
         for worker in multiprocessing.active_children():
             worker.kill()  # nothing is lost: a block under way has no file yet
@@ -107,18 +125,30 @@ def run_blocks(folder, experiment: Experiment, blocks: list[Block], jobs: int, t
         raise
 
 
-def _attempt(folder, experiment: Experiment, block: Block, threads: int) -> str:
+def _listen(told, tell: Tell) -> None:
+    """Pass on what workers tell until None comes."""
+    while (news := told.get()) is not None:
+        if tell is not None:
+            tell(*news)
+
+
+def _attempt_in_worker(folder, experiment: Experiment, block: Block, threads: int) -> str:
+    return _attempt(folder, experiment, block, threads, lambda *told: _TO_PARENT[0].put(told))
+
+
+def _attempt(folder, experiment: Experiment, block: Block, threads: int, tell: Tell) -> str:
     try:
-        run_block(folder, experiment, block, threads)
+        run_block(folder, experiment, block, threads, tell)
         return ""
     except RuntimeError as error:
         return str(error)
 
 
-def _end_with_parent() -> None:
-    """Make a worker leave interrupts to the parent, and end as soon as the parent has ended."""
+def _end_with_parent(told) -> None:
+    """Make a worker leave interrupts to the parent, and end as soon as the parent has ended; it tells to `told`."""
     import signal
 
+    _TO_PARENT.append(told)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def wait() -> None:

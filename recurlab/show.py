@@ -4,6 +4,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
+
+SECONDS = 15.0  # between two lines about a part that goes on
 
 
 def table(rows: list[dict], title: str = "") -> None:
@@ -28,12 +31,19 @@ def text(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+class Progress(NamedTuple):
+    """What to call as work goes on: `advance` when one of the parts is done, `within` as one of them goes on."""
+
+    advance: Callable[[str], None]  # (which part)
+    within: Callable[[str, str, int, int], None]  # (which part, what it does, how much is done, of how much)
+
+
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A function to call with a text as each of `total` parts is done; it shows rate and time left on stderr."""
+def progress(what: str, total: int) -> Iterator[Progress]:
+    """Progress on stderr with rate and time left: bars in a terminal, lines elsewhere."""
     begun = time.perf_counter()
     if not (total and sys.stderr.isatty()):
-        yield _line_writer(what, total, begun)
+        yield Progress(_line_writer(what, total, begun), _slow_line_writer())
         return
     from rich import progress as parts
     from rich.console import Console
@@ -41,13 +51,25 @@ def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
     texts = (parts.TextColumn("{task.description}"), parts.BarColumn(), parts.MofNCompleteColumn())
     times = (parts.TextColumn("{task.fields[rate]}"), parts.TimeElapsedColumn(), parts.TimeRemainingColumn())
     with parts.Progress(*texts, *times, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total, rate="")
+        yield _bars(bar, what, total, begun)
 
-        def advance(part: str) -> None:
-            bar.advance(task)
-            bar.update(task, rate=_rate(bar.tasks[0].completed, begun))
 
-        yield advance
+def _bars(bar, what: str, total: int, begun: float) -> Progress:
+    """A bar for all parts, and one below it for each part that tells how far it is."""
+    task, within_task = bar.add_task(what, total=total, rate=""), {}
+
+    def advance(part: str) -> None:
+        if part in within_task:
+            bar.remove_task(within_task.pop(part))
+        bar.advance(task)
+        bar.update(task, rate=_rate(bar.tasks[0].completed, begun))
+
+    def within(part: str, doing: str, done: int, of: int) -> None:
+        if part not in within_task:
+            within_task[part] = bar.add_task("", rate="")
+        bar.update(within_task[part], description=f"  {part} {doing}", completed=done, total=of)
+
+    return Progress(advance, within)
 
 
 def _rate(done: float, begun: float) -> str:
@@ -66,3 +88,24 @@ def _line_writer(what: str, total: int, begun: float) -> Callable[[str], None]:
         print(line, file=sys.stderr, flush=True)
 
     return advance
+
+
+def _slow_line_writer() -> Callable[[str, str, int, int], None]:
+    """A line every SECONDS for each part that goes on: how far it is, how fast, and how long the rest takes."""
+    first: dict[tuple, tuple[float, int]] = {}
+    told: dict[str, float] = {}
+
+    def within(part: str, doing: str, done: int, of: int) -> None:
+        now = time.perf_counter()
+        begun, before = first.setdefault((part, doing), (now, done))
+        if now - told.setdefault(part, now) < SECONDS or done == before:
+            return
+        told[part] = now
+        rate = (done - before) / (now - begun)
+        print(
+            f"{part} {doing}: {done} of {of}, {rate:.3g}/s, {(of - done) / rate:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return within

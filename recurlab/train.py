@@ -1,56 +1,294 @@
-"""The training loop: epochs of minibatches in an addressed random order, all replicas side by side."""
+"""The training loop: R networks side by side, each with its own data, learning rate, clipping and penalty.
 
-from collections.abc import Iterator
+A replica sees what its own seed draws and no other, so its bits are those it has alone. One that has solved its task,
+diverged, or stopped improving leaves the launch; what it measured last stands in the history from then on. At every
+point of the history the journal is offered a state from which the run goes on bit for bit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from recurlab.layers.loss import cross_entropy
-from recurlab.layers.recurrent import Recurrent
-from recurlab.models import classifier
-from recurlab.optimise import Adam, adam, clip_by_norm, start
+from recurlab import journal, optimise
+from recurlab.layers.checks import expect, expect_choice, expect_size
+from recurlab.models.sequence import Batch, Network, Penalised, Result, Truncation, loss_and_gradients
+from recurlab.penalties import PENALTIES
 from recurlab.random import Stream, permutation
 
-
-class Epoch(NamedTuple):
-    """What one epoch leaves; all entries (R,) but params."""
-
-    number: int
-    params: dict
-    train_loss: np.ndarray  # nats, mean over the updates of the epoch
-    gradient_norm: np.ndarray  # before clipping, mean over the updates of the epoch
+ENDS = ("budget", "solved", "diverged", "stopped")  # how a replica ended: its updates were used up, or before
+MEASURED = ("loss", "error", "gradient_norm", "largest_norm", "applied_norm", "penalty")
 
 
-def train_classifier(
-    layer: Recurrent, params: dict, x, targets, rule: Adam, clip: float, batch: int, epochs: int
-) -> Iterator[Epoch]:
-    """Train R classifiers on x (T, N, I), targets (N,); yields epoch 0 (untrained) and then every epoch.
+class Solved(NamedTuple):
+    """A task is solved when the mean of `measure` over the updates between two points is below `below`."""
 
-    All replicas see the same minibatches, so differences between them come from their weights alone. A replica whose
-    gradient is not finite stays where it is.
+    measure: str  # "loss" or "error" of the training batches, which are new at every update
+    below: float
+
+
+class Patience(NamedTuple):
+    """Early stopping: the parameters of the point with the least `measure`, and an end `points` after it."""
+
+    measure: str  # a name that `measure` of `train` returns, such as a validation loss
+    points: int
+
+
+class Plan(NamedTuple):
+    """How R networks are trained; an array (R,) may differ between them, a number is the same for all."""
+
+    updates: int
+    learning_rate: np.ndarray | float
+    rule: str = "adam"
+    schedule: str = "constant"
+    clip_norm: np.ndarray | float = np.inf  # θ: a longer gradient is shortened to it
+    clip_value: np.ndarray | float = np.inf  # every entry is clamped to ± this, after clip_norm
+    penalty: str | None = None  # of PENALTIES
+    penalty_weight: np.ndarray | float = 0.0
+    truncation: Truncation | None = None
+    every: int = 100  # updates between two points of the history
+    solved: Solved | None = None
+    patience: Patience | None = None
+
+
+class Trained(NamedTuple):
+    """What training leaves; `history` and `points` begin with the untrained network."""
+
+    params: dict  # (R, ...), of the last update, or of the best point with Patience
+    points: np.ndarray  # (P,), updates made
+    history: dict[str, np.ndarray]  # (P, R): MEASURED, means since the point before, and what `measure` returned
+    ended: np.ndarray  # (R,), updates made
+    outcome: np.ndarray  # (R,), index into ENDS
+
+
+Source = Callable[[np.ndarray, int], Batch]  # (seeds of the live replicas, update) -> their batch
+Measure = Callable[[dict, np.ndarray, int], dict]  # (params, their indices, update) -> {name: (live,)}
+Gradients = Callable[[dict, np.ndarray, Batch, int, Penalised | None], Result]
+
+
+class Job(NamedTuple):
+    """All that does not change while R networks are trained."""
+
+    seeds: np.ndarray
+    source: Source
+    plan: Plan
+    gradients: Gradients  # (params, live, batch, update, penalised)
+    measure: Measure
+
+
+@dataclass
+class State:
+    """All that changes: everything a run needs to go on."""
+
+    update: int
+    live: np.ndarray  # (r,), indices of the replicas that are trained on
+    params: dict  # (r, ...)
+    slots: dict  # (r, S, n)
+    ended: np.ndarray  # (R,)
+    outcome: np.ndarray  # (R,)
+    kept: dict  # (R, ...), the parameters that a replica leaves
+    least: np.ndarray  # (R,), the best value of Patience.measure so far
+    least_at: np.ndarray  # (R,), its point
+    points: list = field(default_factory=list)
+    history: dict = field(default_factory=dict)  # name -> list of (R,)
+
+
+def check_plan(plan: Plan, replicas: int) -> Plan:
+    """The plan with an array (R,) for every number that may differ; ValueError that names the first wrong entry."""
+    expect_size("updates", plan.updates)
+    expect_size("every", plan.every)
+    expect_choice("rule", plan.rule, optimise.RULES)
+    expect_choice("schedule", plan.schedule, optimise.SCHEDULES)
+    expect(plan.penalty is None or plan.penalty in PENALTIES, "penalty", plan.penalty, f"one of {sorted(PENALTIES)}")
+    positive = {name: _spread(plan, name, replicas) for name in ("learning_rate", "clip_norm", "clip_value")}
+    for name, values in positive.items():
+        expect(np.all(values > 0), name, values.min(), "a number above 0")
+    expect(np.all(np.isfinite(positive["learning_rate"])), "learning_rate", plan.learning_rate, "a finite number")
+    weight = _spread(plan, "penalty_weight", replicas)
+    expect(np.all(np.isfinite(weight)) and np.all(weight >= 0), "penalty_weight", weight.min(), "a finite number ≥ 0")
+    return plan._replace(penalty_weight=weight, **positive)
+
+
+def _spread(plan: Plan, name: str, replicas: int) -> np.ndarray:
+    """An entry of the plan as (R,), float64; not a number is refused."""
+    value = np.asarray(getattr(plan, name), float)
+    expect(value.shape in ((), (replicas,)), name, f"shape {value.shape}", f"a number or ({replicas},)")
+    expect(not np.isnan(value).any(), name, "NaN", "a number")
+    return np.broadcast_to(value, (replicas,)).copy()
+
+
+def train(
+    net: Network,
+    params: dict,
+    seeds,
+    source: Source,
+    plan: Plan,
+    *,
+    measure: Measure | None = None,
+    gradients: Gradients | None = None,
+    what: str = "training",
+) -> Trained:
+    """Train R networks from `params` (left as they are) on the batches of `source`; see Plan and Trained.
+
+    `measure` adds columns to the history. `gradients` takes the place of `loss_and_gradients`: for noise, dropout and
+    parametrisations. Raises ValueError for a wrong plan before the first update.
     """
-    moments = start(params)
-    untrained = np.full(len(params["bias_out"]), np.nan)
-    yield Epoch(0, params, untrained, untrained)
-    for number in range(1, epochs + 1):
-        losses, norms = [], []
-        for rows in _minibatches(x.shape[1], batch, number):
-            loss, grads = classifier.loss_and_gradients(layer, params, np.ascontiguousarray(x[:, rows]), targets[rows])
-            clipped, norm = clip_by_norm(grads, clip)
-            params, moments = adam(rule, params, clipped, moments)
-            losses.append(loss)
-            norms.append(norm)
-        yield Epoch(number, params, np.mean(losses, axis=0), np.mean(norms, axis=0))
+    seeds = np.asarray(seeds)
+    plan = check_plan(plan, len(seeds))
+    job = Job(seeds, source, plan, gradients or plain_gradients(net, plan), measure or (lambda *_: {}))
+    notes = journal.current()
+    part = notes.begin()
+    state = _recalled(notes.recall(part)) or _begun(job, params)
+    while state.update < plan.updates and len(state.live):
+        sums = _interval(job, state)
+        _point(job, state, sums)
+        over = state.update == plan.updates or not len(state.live)
+        done = plan.updates if over else state.update
+        notes.note(part, what, done, plan.updates, lambda: _kept_of(state))
+    _leave(state, np.ones(len(state.live), bool), plan.updates, "budget")
+    history = {name: np.array(values) for name, values in state.history.items()}
+    return Trained(state.kept, np.array(state.points), history, state.ended, state.outcome)
 
 
-def _minibatches(count: int, batch: int, epoch: int) -> list[np.ndarray]:
-    """The rows of an epoch in a new order, in whole minibatches: a remainder smaller than `batch` is left out."""
-    order = permutation(Stream(0, "minibatches", step=epoch), count)
-    return [order[k : k + batch] for k in range(0, count - batch + 1, batch)]
+def plain_gradients(net: Network, plan: Plan) -> Gradients:
+    """`loss_and_gradients` with the plan's truncation."""
+
+    def gradients(params, live, batch, update, penalised):
+        return loss_and_gradients(net, params, batch, plan.truncation, penalised)
+
+    return gradients
 
 
-def evaluate(layer: Recurrent, params: dict, x, targets) -> tuple[np.ndarray, np.ndarray]:
-    """Mean cross-entropy (R,) in nats and accuracy (R,) on x (T, N, I)."""
-    scores, _ = classifier.logits(layer, params, x)
-    loss, error, _ = cross_entropy(scores, targets)
-    return loss, 1 - error
+def minibatch(count: int, batch: int, update: int) -> np.ndarray:
+    """The rows of update 0, 1, …: every epoch goes through `count` rows in a new order, the same for all replicas.
+
+    Whole minibatches only: a remainder smaller than `batch` is left out.
+    """
+    epoch, place = divmod(update, count // batch)
+    order = permutation(Stream(0, "minibatches", step=epoch + 1), count)
+    return order[place * batch : (place + 1) * batch]
+
+
+def _begun(job: Job, params: dict) -> State:
+    """The state before the first update, with the point of the untrained network."""
+    count = len(job.seeds)
+    params = {name: np.array(array, order="C") for name, array in params.items()}
+    state = State(
+        update=0,
+        live=np.arange(count),
+        params=params,
+        slots=optimise.start(job.plan.rule, params),
+        ended=np.full(count, job.plan.updates),
+        outcome=np.zeros(count, np.int64),
+        kept={name: array.copy() for name, array in params.items()},
+        least=np.full(count, np.inf),
+        least_at=np.zeros(count, np.int64),
+    )
+    _point(job, state, {name: np.full(count, np.nan) for name in MEASURED})
+    return state
+
+
+def _interval(job: Job, state: State) -> dict[str, np.ndarray]:
+    """The updates to the next point; means (live,) of what they measured. Who diverges stays as it was then."""
+    plan, count = job.plan, len(state.live)
+    sums, frozen = {name: np.zeros(count) for name in MEASURED}, np.zeros(count, bool)
+    first, last = state.update, min(state.update + plan.every, plan.updates)
+    for update in range(first, last):
+        found = _update(job, state, update, frozen)
+        for name, values in found.items():
+            sums[name] = np.maximum(sums[name], values) if name == "largest_norm" else sums[name] + values
+        frozen |= _note_divergence(state, update, frozen, found)
+    state.update = last
+    return {name: total if name == "largest_norm" else total / (last - first) for name, total in sums.items()}
+
+
+def _update(job: Job, state: State, update: int, frozen: np.ndarray) -> dict[str, np.ndarray]:
+    """One update of all live replicas but the frozen; what it measured."""
+    plan, live = job.plan, state.live
+    batch = job.source(job.seeds[live], update)
+    penalised = plan.penalty and Penalised(PENALTIES[plan.penalty], plan.penalty_weight[live])
+    result = job.gradients(state.params, live, batch, update, penalised)
+    norms = optimise.norms(result.grads)
+    factors = optimise.clip_factors(norms, plan.clip_norm[live])
+    factors[frozen | ~np.isfinite(result.loss)] = 0
+    rates = optimise.rates(plan.schedule, plan.learning_rate[live], update, plan.updates)
+    limits = plan.clip_value[live]
+    optimise.update(plan.rule, update + 1, state.params, result.grads, state.slots, rates, factors, limits)
+    values = (result.loss, result.error, norms, norms, norms * factors, result.penalty)
+    return dict(zip(MEASURED, values, strict=True))
+
+
+def _note_divergence(state: State, update: int, frozen: np.ndarray, found: dict) -> np.ndarray:
+    """Which live replicas have a loss or gradient that is not finite; the first update at which they have."""
+    bad = ~(np.isfinite(found["loss"]) & np.isfinite(found["gradient_norm"]))
+    new = state.live[bad & ~frozen]
+    state.ended[new], state.outcome[new] = update, ENDS.index("diverged")
+    return bad
+
+
+def _point(job: Job, state: State, means: dict[str, np.ndarray]) -> None:
+    """Write a point of the history, and take out the replicas that have ended."""
+    measured = means | job.measure(state.params, state.live, state.update)
+    for name, values in measured.items():
+        column = state.history.setdefault(name, [])
+        row = column[-1].copy() if column else np.full(len(job.seeds), np.nan)
+        row[state.live] = values
+        column.append(row)
+    state.points.append(state.update)
+    leaves = state.outcome[state.live] == ENDS.index("diverged")
+    _leave(state, leaves, None, "diverged")
+    if job.plan.patience is not None:
+        _wait(job.plan.patience, state)
+    if job.plan.solved is not None and state.update:
+        values = np.array(state.history[job.plan.solved.measure][-1])[state.live]
+        _leave(state, values < job.plan.solved.below, state.update, "solved")
+
+
+def _wait(patience: Patience, state: State) -> None:
+    """Keep the parameters of replicas that are better than ever; those that were not for long end."""
+    values, live = state.history[patience.measure][-1][state.live], state.live
+    better = values < state.least[live]
+    state.least[live[better]], state.least_at[live[better]] = values[better], len(state.points)
+    for name, array in state.params.items():
+        state.kept[name][live[better]] = array[better]
+    _leave(state, len(state.points) - state.least_at[live] >= patience.points, state.update, "stopped", keep=False)
+
+
+def _leave(state: State, leaves: np.ndarray, update: int | None, outcome: str, keep: bool = True) -> None:
+    """Take replicas out of the launch: `leaves` (live,). Their parameters are kept, or those kept before stay."""
+    if not leaves.any():
+        return
+    gone, stay = state.live[leaves], ~leaves
+    keep &= not np.isfinite(state.least[gone]).any()  # with Patience the best ones are there
+    for name, array in state.params.items():
+        if keep:
+            state.kept[name][gone] = array[leaves]
+    if update is not None:
+        state.ended[gone], state.outcome[gone] = update, ENDS.index(outcome)
+    state.live = state.live[stay]
+    state.params = {name: array[stay] for name, array in state.params.items()}
+    state.slots = {name: array[stay] for name, array in state.slots.items()}
+
+
+_DICTS = ("params", "slots", "kept", "history")
+
+
+def _kept_of(state: State) -> dict[str, np.ndarray]:
+    """The state as one dict of arrays."""
+    plain = {name: np.asarray(getattr(state, name)) for name in State.__dataclass_fields__ if name not in _DICTS}
+    nested = {f"{of}/{name}": np.asarray(a) for of in _DICTS for name, a in getattr(state, of).items()}
+    return plain | nested
+
+
+def _recalled(content: dict[str, np.ndarray] | None) -> State | None:
+    """The state that `_kept_of` wrote."""
+    if content is None:
+        return None
+    parts = {of: {} for of in _DICTS}
+    for name, array in content.items():
+        of, _, rest = name.partition("/")
+        if rest:
+            parts[of][rest] = list(array) if of == "history" else array
+    plain = {name: array for name, array in content.items() if "/" not in name}
+    return State(**plain | parts | {"update": int(content["update"]), "points": content["points"].tolist()})

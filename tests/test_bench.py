@@ -425,9 +425,9 @@ def test_jax_computes_what_recurlab_does(cell):
 def test_torch_trains_as_recurlab_does(cell, clip, bound):
     problem = problem_of(Case(cell, "float64", *TINY, R=2))
     targets = np.arange(problem.case.B)
-    state = ours.Training(problem, targets, training.Adam(0.01), clip)
+    state = ours.Training(problem, targets, 0.01, clip)
     assert peers.error_of_training(problem, state) <= 1e-12
-    torch = peers.module("torch").Training(problem, state.params, targets, state.rule, state.clip, "float64")
+    torch = peers.module("torch").Training(problem, state.params, targets, state.learning_rate, state.clip, "float64")
     for _ in range(3):
         state.update()
         torch.update()

@@ -1,118 +1,237 @@
-"""Optimiser, output layer, classifier and training loop against closed forms and finite differences."""
+"""The training loop: what it records, who leaves when, the same bits alone, with others, and after every interruption."""
 
 import numpy as np
 import pytest
 
-from recurlab.layers import linear
+from recurlab import journal
 from recurlab.layers.recurrent import recurrent
-from recurlab.models import classifier
-from recurlab.optimise import Adam, adam, clip_by_norm, gradient_norm, start
-from recurlab.random import Stream, integers, normal
-from recurlab.tasks import TASKS
+from recurlab.models.sequence import Batch, Truncation, network, readout
+from recurlab.optimise import RULES
+from recurlab.random import Stream, normal
 from recurlab.tasks.digits import TRAIN, digits
-from recurlab.train import evaluate, train_classifier
+from recurlab.train import ENDS, MEASURED, Patience, Plan, Solved, minibatch, train
 from recurlab.weights import init
 
-
-def drawn(name, *shape):
-    return normal(Stream(0, f"test {name}"), shape)
-
-
-def central(loss, array, index, step=1e-6):
-    """Central difference of a scalar function of the array at one index; the array is put back."""
-    kept, ends = array[index], []
-    for moved in (kept + step, kept - step):
-        array[index] = moved
-        ends.append(loss())
-    array[index] = kept
-    return (ends[0] - ends[1]) / (2 * step)
+T, B = 6, 8
+END = {name: k for k, name in enumerate(ENDS)}
 
 
-def test_first_adam_update_is_the_learning_rate_times_the_sign():
-    params, grads = {"w": np.zeros((2, 3))}, {"w": drawn("gradient", 2, 3)}
-    updated, moments = adam(Adam(0.1, epsilon=0.0), params, grads, start(params))
-    assert np.allclose(updated["w"], -0.1 * np.sign(grads["w"]), rtol=1e-12)
-    assert moments.updates == 1 and not params["w"].any()
+def networks(seeds, cell="gru", dtype="float32"):
+    net = network(recurrent(cell, 2, 5, dtype=dtype), 1, "squared_error", "last")
+    return net, init(net.layer, list(seeds), bias="uniform") | readout(net, seeds)
 
 
-def test_adam_is_the_published_recursion():
-    rule, w, m, v = Adam(0.01), 1.0, 0.0, 0.0
-    params = {"w": np.full((1, 1), w)}
-    moments = start(params)
-    for k, g in enumerate(drawn("gradients", 50), 1):
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        w -= 0.01 * (m / (1 - 0.9**k)) / (np.sqrt(v / (1 - 0.999**k)) + 1e-8)
-        params, moments = adam(rule, params, {"w": np.full((1, 1), g)}, moments)
-        assert params["w"][0, 0] == pytest.approx(w, rel=1e-12)
+def source(seeds, update):
+    """Remember the first input: a new batch for each seed and update."""
+    x = np.stack([normal(Stream(int(seed), "test x", update), (T, B, 2)) for seed in seeds]).astype(np.float32)
+    return Batch(x, x[:, 0, :, :1].copy())
 
 
-def test_clipping_keeps_the_direction_and_touches_only_long_gradients():
-    grads = {"a": drawn("a", 3, 4, 2), "b": drawn("b", 3, 5)}
-    grads = {name: g * np.array([0.01, 1.0, 100.0]).reshape(-1, *[1] * (g.ndim - 1)) for name, g in grads.items()}
-    clipped, norms = clip_by_norm(grads, 1.0)
-    assert np.allclose(gradient_norm(clipped), np.minimum(norms, 1.0), rtol=1e-12)
-    for name, g in grads.items():
-        factors = np.minimum(1, 1 / norms).reshape(-1, *[1] * (g.ndim - 1))
-        assert np.allclose(clipped[name], g * factors, rtol=1e-12)
-        assert np.array_equal(clipped[name][0], g[0])
+def run(seeds=(0, 1, 2), cell="gru", given=None, source=source, measure=None, **plan):
+    net, params = networks(seeds, cell)
+    plan = Plan(**{"updates": 12, "learning_rate": 0.01, "clip_norm": 1.0, "every": 4} | plan)
+    return train(net, given or params, seeds, source, plan, measure=measure)
 
 
-def test_a_gradient_that_is_not_finite_becomes_zero_and_stays_alone():
-    grads = {"a": drawn("a", 3, 4)}
-    grads["a"][1, 2] = np.inf
-    clipped, norms = clip_by_norm(grads, 1.0)
-    assert not clipped["a"][1].any() and np.isinf(norms[1])
-    assert np.isfinite(clipped["a"]).all() and clipped["a"][[0, 2]].any(axis=1).all()
+def assert_same(a, b, replicas=slice(None)):
+    assert np.array_equal(a.points, b.points) and a.history.keys() == b.history.keys()
+    for name, values in a.history.items():
+        assert np.array_equal(values[:, replicas], b.history[name], equal_nan=True), name
+    for name, array in a.params.items():
+        assert np.array_equal(array[replicas], b.params[name]), name
+    assert np.array_equal(a.ended[replicas], b.ended) and np.array_equal(a.outcome[replicas], b.outcome)
 
 
-def test_linear_layer_gradients():
-    W, b, x, dy = drawn("W", 2, 3, 4), drawn("bias", 2, 3), drawn("x", 2, 5, 4), drawn("dy", 2, 5, 3)
-    grads, dx = linear.backward(W, x, dy)
-    pairs = ((grads["weight"], W, (1, 2, 3)), (grads["bias"], b, (0, 1)), (dx, x, (1, 4, 2)))
-    for gradient, array, index in pairs:
-        expected = central(lambda: np.sum(dy * linear.forward(W, b, x)), array, index)
-        assert gradient[index] == pytest.approx(expected, rel=1e-7)
+# what is recorded
 
 
-def classification(cell, seeds, dtype="float64", num_layers=1):
-    layer = recurrent(cell, 2, 4, num_layers=num_layers, dtype=dtype)
-    params = init(layer, list(seeds), bias="uniform") | classifier.output_layer(layer, 3, seeds)
-    x, targets = drawn("x", 6, 8, 2).astype(dtype), integers(Stream(0, "test targets"), 3, (8,))
-    return layer, params, x, targets
+def test_points_begin_untrained_and_end_with_the_budget():
+    found = run(updates=10)
+    assert found.points.tolist() == [0, 4, 8, 10]
+    assert set(found.history) == set(MEASURED) and all(v.shape == (4, 3) for v in found.history.values())
+    assert np.isnan(found.history["loss"][0]).all() and np.isfinite(found.history["loss"][1:]).all()
+    assert (found.ended == 10).all() and (found.outcome == END["budget"]).all()
 
 
-@pytest.mark.parametrize(("cell", "num_layers"), [("rnn_tanh", 1), ("lstm", 2), ("gru", 1)])
-def test_classifier_gradients(cell, num_layers):
-    layer, params, x, targets = classification(cell, [3, 4], num_layers=num_layers)
-    _, grads = classifier.loss_and_gradients(layer, params, x, targets)
-    assert grads.keys() == params.keys()
-    for name, array in params.items():
-        index = (1, *(size - 1 for size in array.shape[1:]))
-        expected = central(
-            lambda: classifier.loss_and_gradients(layer, params, x, targets)[0][1], array, index, step=1e-5
-        )
-        assert grads[name][index] == pytest.approx(expected, rel=1e-5, abs=1e-10)
-
-
-def test_a_replica_trains_to_the_bits_it_has_alone():
-    settings = {"rule": Adam(0.01), "clip": 1.0, "batch": 4, "epochs": 3}
-    layer, params, x, targets = classification("gru", [0, 1, 2], "float32")
-    *_, together = train_classifier(layer, params, x, targets, **settings)
-    alone = {name: array[1:2] for name, array in params.items()}
-    *_, single = train_classifier(layer, alone, x, targets, **settings)
-    for name in params:
-        assert np.array_equal(together.params[name][1:2], single.params[name]), name
-    assert together.gradient_norm[1] == single.gradient_norm[0]
-
-
-def test_a_diverged_replica_stays_and_its_neighbour_learns():
-    layer, params, x, targets = classification("rnn_linear", [0, 1], "float32")
-    params["weight_hh_l0"][0] *= 1e38
+def test_training_learns_and_leaves_the_given_parameters_alone():
+    net, params = networks([0, 1, 2])
     before = {name: array.copy() for name, array in params.items()}
-    *_, last = train_classifier(layer, params, x, targets, Adam(0.01), 1.0, 4, 2)
-    assert not np.isfinite(last.gradient_norm[0]) and np.isfinite(last.gradient_norm[1])
-    assert all(np.array_equal(last.params[name][0], before[name][0]) for name in params)
-    assert evaluate(layer, last.params, x, targets)[0][1] < evaluate(layer, before, x, targets)[0][1]
+    found = train(net, params, [0, 1, 2], source, Plan(400, 0.01, clip_norm=1.0))
+    assert (found.history["loss"][-1] < 0.5 * found.history["loss"][1]).all()
+    assert all(np.array_equal(params[name], before[name]) for name in params)
+
+
+def test_clipping_bounds_the_applied_norm_and_nothing_else():
+    free, clipped = run(clip_norm=np.inf), run(clip_norm=0.05)
+    assert np.array_equal(free.history["applied_norm"], free.history["gradient_norm"], equal_nan=True)
+    assert (clipped.history["applied_norm"][1:] <= 0.05).all()
+    assert (clipped.history["largest_norm"][1:] >= clipped.history["gradient_norm"][1:]).all()
+
+
+def test_settings_may_differ_between_replicas():
+    rates = np.array([0.001, 0.01, 0.1])
+    together = run(learning_rate=rates, clip_norm=np.array([0.1, 1.0, np.inf]))
+    for r, (rate, clip) in enumerate(zip(rates, (0.1, 1.0, np.inf), strict=True)):
+        assert_same(together, run([r], learning_rate=rate, clip_norm=clip), slice(r, r + 1))
+
+
+def test_a_measure_is_called_at_every_point_with_the_live_replicas():
+    seen = []
+
+    def measure(params, live, update):
+        seen.append((update, live.tolist()))
+        return {"bias": params["bias_out"][:, 0].astype(float)}
+
+    found = run(measure=measure)
+    assert seen == [(update, [0, 1, 2]) for update in (0, 4, 8, 12)]
+    assert np.array_equal(found.history["bias"][-1], found.params["bias_out"][:, 0])
+
+
+# the same bits
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_replica_of_64_trains_to_the_bits_it_has_alone(rule):
+    together = run(range(64), "rnn_tanh", rule=rule)
+    for r in (0, 37, 63):
+        assert_same(together, run([r], "rnn_tanh", rule=rule), slice(r, r + 1))
+
+
+def test_a_replica_that_leaves_does_not_touch_the_others():
+    threshold = 1.0001 * np.nanmin(run(updates=40).history["loss"])  # one replica reaches it, at one point
+    together = run(updates=40, solved=Solved("loss", threshold))
+    assert sorted(together.outcome.tolist()) == [END["budget"], END["budget"], END["solved"]]
+    for r in range(3):
+        alone = run([r], updates=40, solved=Solved("loss", threshold))
+        assert alone.ended[0] == together.ended[r] and alone.outcome[0] == together.outcome[r]
+        assert all(np.array_equal(alone.params[name][0], together.params[name][r]) for name in alone.params)
+
+
+class Ended(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("plan", [{}, {"rule": "momentum", "schedule": "linear"}, {"solved": Solved("loss", 0.9)}])
+@pytest.mark.parametrize("last", [1, 5, 9, 17])
+def test_a_run_that_was_ended_goes_on_to_the_same_bits(last, plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "SECONDS", 0)
+    whole = run(updates=20, **plan)
+
+    def ending(seeds, update):
+        if update == last:
+            raise Ended
+        return source(seeds, update)
+
+    with pytest.raises(Ended), journal.opened(journal.Journal(tmp_path / "run", "key")):
+        run(updates=20, source=ending, **plan)
+    with journal.opened(journal.Journal(tmp_path / "run", "key")):
+        drawn = []
+        again = run(updates=20, source=lambda seeds, k: drawn.append(k) or source(seeds, k), **plan)
+    assert_same(whole, again)
+    assert min(drawn) == last // 4 * 4
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    with journal.opened(journal.Journal(tmp_path / "run", "key")):
+        whole = run()
+    with journal.opened(journal.Journal(tmp_path / "run", "key")):
+        assert_same(whole, run(source=None))
+
+
+def test_a_state_of_other_sources_is_left_alone_and_a_damaged_one_told(tmp_path):
+    with journal.opened(journal.Journal(tmp_path / "run", "key")) as notes:
+        whole = run()
+    with journal.opened(journal.Journal(tmp_path / "run", "other key")):
+        assert_same(whole, run())
+    notes.file_of(1).write_bytes(notes.file_of(1).read_bytes()[:-200])
+    with journal.opened(journal.Journal(tmp_path / "run", "key")), pytest.warns(UserWarning, match="damaged"):
+        assert_same(whole, run())
+    notes.clear()
+    assert not list(tmp_path.iterdir())
+
+
+def test_how_far_a_run_is_is_told():
+    told = []
+    with journal.opened(journal.Journal(tell=lambda *news: told.append(news))):
+        run()
+    assert told == [("training", done, 12) for done in (4, 8, 12)]
+
+
+# who leaves
+
+
+def test_a_diverged_replica_is_recorded_and_stays_and_its_neighbour_learns():
+    net, params = networks([0, 1], "rnn_linear")
+    params["weight_hh_l0"][0] *= 1e38
+    found = run([0, 1], "rnn_linear", given=params)
+    assert found.outcome.tolist() == [END["diverged"], END["budget"]] and found.ended.tolist() == [0, 12]
+    assert all(np.array_equal(found.params[name][0], params[name][0]) for name in params)
+    assert not np.isfinite(found.history["loss"][-1, 0]) and np.isfinite(found.history["loss"][-1, 1])
+
+
+def test_a_replica_frozen_within_an_interval_stays_frozen():
+    def once(seeds, update):
+        batch = source(seeds, update)
+        if update == 5:
+            batch.targets[0] = np.nan
+        return batch
+
+    found = run([0, 1], source=once)
+    until = run([0, 1], updates=5)
+    assert found.ended.tolist() == [5, 12]
+    assert all(np.array_equal(found.params[name][0], until.params[name][0]) for name in found.params)
+
+
+def test_all_diverged_ends_the_run():
+    net, params = networks([0], "rnn_linear")
+    params["weight_hh_l0"] *= 1e38
+    assert run([0], "rnn_linear", given=params, updates=1000).points.tolist() == [0, 4]
+
+
+def test_patience_keeps_the_best_parameters():
+    course = {0: 3.0, 4: 1.0, 8: 2.0, 12: 2.0, 16: 0.5}
+    found = run(measure=lambda p, live, k: {"v": np.full(len(live), course[k])}, patience=Patience("v", 2), updates=16)
+    best = run(updates=4)
+    assert (found.outcome == END["stopped"]).all() and (found.ended == 12).all()
+    assert all(np.array_equal(found.params[name], best.params[name]) for name in found.params)
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"rule": "adamw"}, "rule.*adamw"),
+        ({"schedule": "steps"}, "schedule.*steps"),
+        ({"penalty": "omgea"}, "penalty.*omgea"),
+        ({"updates": 0}, "updates"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": np.inf}, "learning_rate"),
+        ({"learning_rate": [0.1, 0.2]}, "learning_rate.*shape"),
+        ({"clip_norm": -1.0}, "clip_norm.*-1"),
+        ({"clip_value": np.nan}, "clip_value.*NaN"),
+        ({"penalty_weight": -0.5}, "penalty_weight"),
+    ],
+)
+def test_wrong_plans_are_refused_before_any_work(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        run(source=None, **wrong)
+
+
+def test_truncation_beyond_the_sequence_is_refused():
+    with pytest.raises(ValueError, match="at most the 6 steps"):
+        run(truncation=Truncation(1, 7))
+
+
+# minibatches of a fixed set
+
+
+def test_an_epoch_goes_through_every_row_once_in_a_new_order():
+    epochs = [np.concatenate([minibatch(20, 4, 5 * epoch + k) for k in range(5)]) for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert len({*minibatch(22, 4, 0), *minibatch(22, 4, 4)}) == 8  # the remainder of 2 is left out
 
 
 def test_digits_are_the_bundled_images_pixel_by_pixel():
@@ -124,4 +243,3 @@ def test_digits_are_the_bundled_images_pixel_by_pixel():
     assert {tuple(row) for row in x.astype(int)} == {tuple(row) for row in images.data.astype(int)}
     counts = np.bincount(np.concatenate([data.targets, data.targets_test]))
     assert np.array_equal(counts, np.bincount(images.target)) and data.classes == len(counts)
-    assert TASKS["digits"] is digits

@@ -3,13 +3,13 @@
 import numba
 import numpy as np
 
+from recurlab import optimise
 from recurlab.bench.case import Problem
 from recurlab.bench.timing import Competitor, repeated
 from recurlab.kernels.denormals import SUPPORTED
 from recurlab.layers.footprint import replica_groups
 from recurlab.layers.recurrent import backward, forward
-from recurlab.models import classifier
-from recurlab.optimise import Adam, adam, clip_by_norm, start
+from recurlab.models import sequence
 
 NAME = "recurlab"
 
@@ -55,24 +55,29 @@ def last_step_gradients(problem: Problem, params: dict) -> dict:
 
 
 class Training:
-    """A classifier in training: parameters and moments from one update to the next."""
+    """A classifier in training with Adam: parameters and moments from one update to the next."""
 
-    def __init__(self, problem: Problem, targets: np.ndarray, rule: Adam, clip: float):
-        self.problem, self.targets, self.rule, self.clip = problem, targets, rule, clip
-        seeds = range(problem.case.R)
-        own = problem.params if problem.case.R > 1 else {name: array[None] for name, array in problem.params.items()}
-        self.params = own | classifier.output_layer(problem.case.layer, int(targets.max()) + 1, seeds)
-        self.moments = start(self.params)
+    def __init__(self, problem: Problem, targets: np.ndarray, learning_rate: float, clip: float):
+        self.problem, self.targets, self.learning_rate, self.clip = problem, targets, learning_rate, clip
+        case = problem.case
+        self.net = sequence.network(case.layer, int(targets.max()) + 1, "cross_entropy", "last")
+        own = problem.params if case.R > 1 else {name: array[None] for name, array in problem.params.items()}
+        own = {name: array.copy() for name, array in own.items()}  # updates are in place
+        self.params = own | sequence.readout(self.net, range(case.R))
+        self.slots, self.updates = optimise.start("adam", self.params), 0
+        self.rates, self.unlimited = np.full(case.R, learning_rate), np.full(case.R, np.inf)
 
     def gradients(self):
         """Loss (R,) and the gradient of every parameter (R, ...)."""
-        return classifier.loss_and_gradients(self.problem.case.layer, self.params, self.problem.x, self.targets)
+        found = sequence.loss_and_gradients(self.net, self.params, sequence.Batch(self.problem.x, self.targets))
+        return found.loss, found.grads
 
     def update(self) -> None:
         """One whole update: forward, backward, clip, Adam."""
         _, grads = self.gradients()
-        clipped, _ = clip_by_norm(grads, self.clip)
-        self.params, self.moments = adam(self.rule, self.params, clipped, self.moments)
+        factors = optimise.clip_factors(optimise.norms(grads), self.clip)
+        self.updates += 1
+        optimise.update("adam", self.updates, self.params, grads, self.slots, self.rates, factors, self.unlimited)
 
 
 def competitor(call, threads: int, units: int = 1) -> Competitor:

@@ -81,7 +81,7 @@ def training(problem: Problem, state: ours.Training, threads: int) -> list[Compe
     torch = _torch(problem.case.cell)
     if not torch:
         return []
-    same = (problem, state.params, state.targets, state.rule, state.clip)
+    same = (problem, state.params, state.targets, state.learning_rate, state.clip)
     return [torch.training(*same, count) for count in thread_counts(threads)]
 
 
@@ -113,7 +113,7 @@ def error_of_training(problem: Problem, state: ours.Training) -> float | None:
     torch = _torch(problem.case.cell)
     if not torch:
         return None
-    exact = torch.Training(problem, state.params, state.targets, state.rule, state.clip, "float64")
+    exact = torch.Training(problem, state.params, state.targets, state.learning_rate, state.clip, "float64")
     loss, grads = state.gradients()
     found = {"loss": loss[0], **{name: array[0] for name, array in grads.items()}}
     return worst_error(found, torch.gradients(exact, 0))

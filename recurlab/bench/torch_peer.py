@@ -85,11 +85,10 @@ def next_replica(problem: Problem, replicas):
 class Training:
     """R classifiers, trained one after the other: linear layer on the last h, cross-entropy, clipping, fused Adam."""
 
-    def __init__(self, problem: Problem, params: dict, targets: np.ndarray, rule, clip: float, dtype: str):
+    def __init__(self, problem: Problem, params: dict, targets: np.ndarray, rate: float, clip: float, dtype: str):
         self.x, self.targets, self.clip = tensor(problem.x, dtype), torch.from_numpy(targets), clip
         self.networks = [self._network(problem.case, params, r, dtype) for r in range(problem.case.R)]
-        options = {"lr": rule.learning_rate, "betas": (rule.beta1, rule.beta2), "eps": rule.epsilon, "fused": True}
-        self.rules = [torch.optim.Adam(network.parameters(), **options) for network in self.networks]
+        self.rules = [torch.optim.Adam(network.parameters(), lr=rate, fused=True) for network in self.networks]
 
     @staticmethod
     def _network(case: Case, params: dict, replica: int, dtype: str) -> torch.nn.ModuleDict:
@@ -159,9 +158,9 @@ def loop(problem: Problem, threads: int) -> Competitor:
     return competitor("torch loop", next_replica(problem, range(problem.case.R)), threads)
 
 
-def training(problem: Problem, params: dict, targets, rule, clip: float, threads: int) -> Competitor:
+def training(problem: Problem, params: dict, targets, rate: float, clip: float, threads: int) -> Competitor:
     """A whole update of all networks."""
-    return competitor("torch eager", Training(problem, params, targets, rule, clip, problem.case.dtype).update, threads)
+    return competitor("torch eager", Training(problem, params, targets, rate, clip, problem.case.dtype).update, threads)
 
 
 def flushes_denormals() -> bool:

@@ -261,6 +261,7 @@ def _to_parameters(net: Network, reading: _Reading, dy, d_state) -> dict:
 def _truncated(net: Network, params, batch: Batch, cut: Truncation, penalised: Penalised | None, mask) -> Result:
     """The sum over windows of what each gives, with the state carried from window to window or not."""
     _refuse_untruncatable(batch, penalised)
+    check_truncation(cut, batch.x.shape[-3])
     windows, found = windows_of(net, batch.x.shape[-3], cut), []
     at, state = 0, None
     for (first, counts, end), (following, _, _) in zip(windows, [*windows[1:], (0, 0, 0)], strict=True):

@@ -1,15 +1,16 @@
 """Which recurrent network learns to read a digit pixel by pixel, and what happens to its gradient and its spectrum?"""
 
+from functools import partial
+
 import numpy as np
 
-from recurlab.layers.recurrent import Recurrent, gate_blocks, recurrent
+from recurlab.layers.recurrent import gate_blocks, recurrent
 from recurlab.measures.spectrum import spectral_radius
-from recurlab.models.classifier import OUTPUT, output_layer
-from recurlab.optimise import Adam
+from recurlab.models.sequence import Batch, Network, evaluate, network, readout
 from recurlab.studies.kinds import CELL, DTYPE, INIT, POSITIVE, REAL, SIZE, optional
 from recurlab.studies.study import Study
-from recurlab.tasks.digits import digits
-from recurlab.train import Epoch, evaluate, train_classifier
+from recurlab.tasks.digits import Sequences, digits
+from recurlab.train import Plan, minibatch, train
 from recurlab.weights import init
 
 
@@ -29,31 +30,37 @@ def sequential_digits(
     """Train one classifier for each seed with Adam and norm clipping; one row for each epoch, epoch 0 untrained."""
     data = digits(dtype)
     layer = recurrent(cell, data.x.shape[-1], hidden_size, dtype=dtype)
-    params = init(layer, seeds, recurrent=init_name, forget_bias=forget_bias)
-    params |= output_layer(layer, data.classes, seeds)
-    rule = Adam(learning_rate)
-    run = train_classifier(layer, params, data.x, data.targets, rule, clip, batch_size, epochs)
-    rows = [_row(layer, epoch, data, epochs) for epoch in run]
-    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    return columns | {"network": np.full(len(columns["epoch"]), f"{cell}, {init_name}")}
-
-
-def _row(layer: Recurrent, epoch: Epoch, data, epochs: int) -> dict[str, np.ndarray]:
-    """The measurements of all replicas after one epoch."""
-    own = {name: array for name, array in epoch.params.items() if name not in OUTPUT}
-    content = gate_blocks(layer, own["weight_hh_l0"])[:, layer.spec.gates.index(layer.spec.content)]
-    test_loss, accuracy = evaluate(layer, epoch.params, data.x_test, data.targets_test)
-    replicas = len(accuracy)
-    return {
-        "replica": np.arange(replicas),
-        "epoch": np.full(replicas, epoch.number),
-        "last": np.full(replicas, int(epoch.number == epochs)),
-        "train_loss": epoch.train_loss,
-        "gradient_norm": epoch.gradient_norm,
-        "test_loss": test_loss,
-        "test_accuracy": accuracy,
-        "spectral_radius": spectral_radius(content),
+    net = network(layer, data.classes, "cross_entropy", "last")
+    params = init(layer, seeds, recurrent=init_name, forget_bias=forget_bias) | readout(net, seeds)
+    each = len(data.targets) // batch_size
+    plan = Plan(epochs * each, learning_rate, clip_norm=clip, every=each)
+    source, measure = partial(_minibatch, data, batch_size), partial(_measure, net, data)
+    found = train(net, params, seeds, source, plan, measure=measure, what=f"{cell}, {init_name}")
+    replicas, points = len(seeds), len(found.points)
+    columns = {name: found.history[name].ravel() for name in MEASURED}
+    return columns | {
+        "replica": np.tile(np.arange(replicas), points),
+        "epoch": np.repeat(found.points // each, replicas),
+        "last": np.repeat(found.points == plan.updates, replicas).astype(int),
+        "train_loss": found.history["loss"].ravel(),
+        "network": np.full(points * replicas, f"{cell}, {init_name}"),
     }
+
+
+MEASURED = ("gradient_norm", "test_loss", "test_accuracy", "spectral_radius")
+
+
+def _minibatch(data: Sequences, batch_size: int, seeds, update: int) -> Batch:
+    """The rows of an update, the same for all seeds: differences between networks come from their weights alone."""
+    rows = minibatch(len(data.targets), batch_size, update)
+    return Batch(np.ascontiguousarray(data.x[:, rows]), data.targets[rows])
+
+
+def _measure(net: Network, data: Sequences, params: dict, live, update: int) -> dict[str, np.ndarray]:
+    """The test set, and the recurrent weights that propose new content."""
+    content = gate_blocks(net.layer, params["weight_hh_l0"])[:, net.layer.spec.gates.index(net.layer.spec.content)]
+    loss, error = evaluate(net, params, Batch(data.x_test, data.targets_test))
+    return {"test_loss": loss, "test_accuracy": 1 - error, "spectral_radius": spectral_radius(content)}
 
 
 SEQUENTIAL_DIGITS = Study(
