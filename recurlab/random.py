@@ -41,11 +41,23 @@ def philox(counter, key) -> tuple:
     return c0, c1, c2, c3
 
 
-def words(stream: Stream, count: int, start: int = 0) -> np.ndarray:
-    """The 32-bit words start … start+count-1 of a stream, uint64 (count,); ValueError for an address out of range."""
+def check_address(stream: Stream) -> tuple[int, int, int]:
+    """Seed, step and replica as whole numbers; ValueError for one out of range."""
     seed, step, replica = int(stream.seed), int(stream.step), int(stream.replica)
     if not (0 <= seed < 2**64 and 0 <= step < 2**32 and 0 <= replica < 2**32):
         raise ValueError(f"stream: expected seed in [0, 2^64), step and replica in [0, 2^32), got {stream}")
+    return seed, step, replica
+
+
+def check_high(high: int) -> None:
+    """ValueError for a range that a 32-bit word does not reach."""
+    if not 0 < high < 2**32:
+        raise ValueError(f"high: expected 0 < high < 2^32, got {high}")
+
+
+def words(stream: Stream, count: int, start: int = 0) -> np.ndarray:
+    """The 32-bit words start … start+count-1 of a stream, uint64 (count,); ValueError for an address out of range."""
+    seed, step, replica = check_address(stream)
     first, last = start // 4, -(-(start + count) // 4)
     counter = (np.arange(first, last, dtype=np.uint64), step, purpose_word(stream.purpose), replica)
     key = (seed & 0xFFFFFFFF, seed >> 32)
@@ -63,16 +75,21 @@ def uniform(stream: Stream, shape=()) -> np.ndarray:
 def normal(stream: Stream, shape=()) -> np.ndarray:
     """Standard normal float64 by Box–Muller: numbers 2i and 2i+1 come from uniforms 2i and 2i+1."""
     count = int(np.prod(shape))
-    u = uniform(stream, (-(-count // 2), 2))
-    radius = np.sqrt(-2 * np.log1p(-u[:, 0]))  # 1-u lies in (0, 1], so the logarithm is finite
-    angle = 2 * np.pi * u[:, 1]
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:count].reshape(shape)
+    return box_muller(uniform(stream, (-(-count // 2) * 2,)))[:count].reshape(shape)
+
+
+def box_muller(u: np.ndarray) -> np.ndarray:
+    """Independent standard normals (…, 2n) from independent uniforms (…, 2n), pair by pair."""
+    radius = np.sqrt(-2 * np.log1p(-u[..., ::2]))  # 1-u lies in (0, 1], so the logarithm is finite
+    angle = 2 * np.pi * u[..., 1::2]
+    z = np.empty_like(u)
+    z[..., ::2], z[..., 1::2] = radius * np.cos(angle), radius * np.sin(angle)
+    return z
 
 
 def integers(stream: Stream, high: int, shape=()) -> np.ndarray:
     """Uniform int64 in [0, high), 0 < high < 2^32: floor(word · high / 2^32), bias below high / 2^32."""
-    if not 0 < high < 2**32:
-        raise ValueError(f"high: expected 0 < high < 2^32, got {high}")
+    check_high(high)
     count = int(np.prod(shape))
     return (words(stream, count) * np.uint64(high) >> np.uint64(32)).astype(np.int64).reshape(shape)
 
