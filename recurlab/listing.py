@@ -7,7 +7,7 @@ from recurlab.experiment import SCALES
 
 
 def rows(what: str) -> list[dict]:
-    """The rows of one table: experiments, cells, inits, studies, figures or estimators."""
+    """The rows of one table: experiments, cells, inits, tasks, studies, figures or estimators."""
     return LISTS[what]()
 
 
@@ -42,6 +42,16 @@ def list_inits() -> list[dict]:
     from recurlab.weights import INITS
 
     return [{"name": name, "what": _first_line(init)} for name, init in INITS.items()]
+
+
+def list_tasks() -> list[dict]:
+    """Every task with its loss and what it is."""
+    from recurlab.tasks import TASKS
+
+    return [
+        {"name": name, "what": task.says, "loss": f"{task.loss} at {task.at} step", "source": task.source}
+        for name, task in TASKS.items()
+    ]
 
 
 def list_studies() -> list[dict]:
@@ -90,6 +100,7 @@ LISTS = {
     "experiments": list_experiments,
     "cells": list_cells,
     "inits": list_inits,
+    "tasks": list_tasks,
     "studies": list_studies,
     "figures": list_figures,
     "estimators": list_estimators,

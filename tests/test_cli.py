@@ -16,7 +16,7 @@ import recurlab
 from recurlab.cli import THREAD_VARIABLES, main
 
 SLOWER = {"fixed": {"hidden_size": 16, "lengths": [30]}, "replicas": {"seeds": 10}, "block": 1}  # 20 blocks of 50 ms
-LISTED = ("experiments", "cells", "inits", "studies", "figures", "estimators")
+LISTED = ("experiments", "cells", "inits", "tasks", "studies", "figures", "estimators")
 
 
 @pytest.fixture

@@ -70,11 +70,27 @@ assert np.array_equal(draw.uniforms(seeds, "test draw", 2, 9), [uniform(stream, 
 assert np.array_equal(draw.normals(seeds, "test draw", 2, 9), [normal(stream, (9,)) for stream in streams])
 assert np.array_equal(draw.integers(seeds, 2**32 - 1, "test draw", 2, 9),
                       [integers(stream, 2**32 - 1, (9,)) for stream in streams])
+walks = draw.walk(np.array([[[0.2], [0.7], [0.1]]]), np.full((3, 2), 0.5), np.array([[0, 1], [0, 1]]))
+assert walks.ravel().tolist() == [0, 1, 2]
 """
 
 
 def test_uncompiled_code_gives_the_same_bits():
     run(SAME_UNCOMPILED, NUMBA_DISABLE_JIT="1")
+
+
+def test_a_walk_follows_the_automaton():
+    """Three states: 0 goes to 1 or 2, 1 always to 2 (its first edge), 2 stays; limits change."""
+    u = draw.uniforms(SEEDS, "test walk", 0, 6 * 50).reshape(len(SEEDS), 6, 50)
+    limits = np.array([[0.3, 1.0, 0.5]] * 3 + [[0.9, 1.0, 0.1]] * 3)
+    following = np.array([[1, 2], [2, 0], [2, 2]])
+    edges = draw.walk(u, limits, following)
+    state = np.zeros((len(SEEDS), 50), int)
+    for t in range(6):
+        second = (u[:, t] >= limits[t][state]).astype(int)
+        assert np.array_equal(edges[:, t], 2 * state + second)
+        state = following[state, second]
+    assert edges.dtype == np.int64 and set(np.unique(edges)) == {0, 1, 2, 4, 5}
 
 
 @pytest.mark.parametrize("seeds, step", [([-1], 0), ([0, 2**64], 0), ([0], -1), ([0], 2**32)])

@@ -91,3 +91,25 @@ def normals(seeds, purpose: str, step: int, count: int) -> np.ndarray:
     Logarithm and cosine are NumPy's, as there: those of a compiled loop differ in the last bit.
     """
     return box_muller(uniforms(seeds, purpose, step, -(-count // 2) * 2))[:, :count]
+
+
+def _walk(u, limits, following, edges):
+    """Walks through an automaton into edges (R, L, B): u (R, L, B), limits (L, S), following (S, 2).
+
+    From state s the step t takes edge 2s if u < limits[t, s], else edge 2s + 1, and stands in `following` of it.
+    """
+    replicas, steps, rows = u.shape
+    for r in prange(replicas):
+        for row in range(rows):
+            state = 0
+            for t in range(steps):
+                second = 1 if u[r, t, row] >= limits[t, state] else 0
+                edges[r, t, row] = 2 * state + second
+                state = following[state, second]
+
+
+def walk(u: np.ndarray, limits: np.ndarray, following: np.ndarray) -> np.ndarray:
+    """The edges (R, L, B) int64 that walks from state 0 take: see `_walk`."""
+    edges = np.empty(u.shape, np.int64)
+    _compiled(_walk)(u, limits, following, edges)
+    return edges
