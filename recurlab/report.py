@@ -5,7 +5,7 @@ from pathlib import Path
 
 from recurlab.experiment import Experiment
 
-SHOWN = ("claim", "estimate", "low", "high", "n", "region", "verdict")
+SHOWN = ("claim", "estimate", "low", "high", "n", "p", "region", "verdict")
 
 
 def verdicts(folder, experiment: Experiment) -> list[dict[str, str]]:

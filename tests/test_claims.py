@@ -1,5 +1,6 @@
 """Claims: every estimator against scipy or a closed form, the coverage of its interval, verdicts, mistakes."""
 
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ from scipy import stats
 
 from recurlab.claims import ESTIMATORS, Region, check, evaluate, region, verdict
 from recurlab.claims.keys import KEYS
-from recurlab.rows import quantile_interval, select, summarise, t_half_width, wilson
+from recurlab.claims.pairs import newcombe, pair_correlation
+from recurlab.rows import bootstrap_median_interval, quantile_interval, select, summarise, t_half_width, wilson
 
 NAN, INF = float("nan"), float("inf")
 COLUMNS = ["seed", "cell", "gain", "lag", "y", "theory", "solved"]
@@ -38,6 +40,16 @@ def run(test, frame=None, **claim):
     return ESTIMATORS[test](table() if frame is None else frame, {"y": "y", **claim})
 
 
+def paired(a, b, column="solved"):
+    """One row a seed and group: `a` of lstm, `b` of gru."""
+    sides = [pd.DataFrame({"seed": range(len(a)), "cell": cell, column: y}) for cell, y in (("lstm", a), ("gru", b))]
+    return pd.concat(sides, ignore_index=True)
+
+
+GROUPS = {"between": {"cell": ["lstm", "gru"]}}
+SIDES = {"two-sided": {"expected": 0, "margin": 1}, "greater": {"at_least": 0}, "less": {"at_most": 0}}
+
+
 def t_interval(values):
     return stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
 
@@ -53,13 +65,13 @@ def test_mean_is_the_t_interval_over_seeds():
     frame = table()
     means = per_seed(frame, lambda part: part["y"].mean())
     found = run("mean", frame)
-    np.testing.assert_allclose(found, (means.mean(), *t_interval(means), 8), rtol=1e-12)
+    np.testing.assert_allclose(found, (means.mean(), *t_interval(means), 8, NAN), rtol=1e-12)
 
 
 def test_slope_is_the_mean_of_the_slopes_of_the_seeds():
     frame = table()
     slopes = per_seed(frame, lambda part: stats.linregress(part["lag"], part["y"]).slope)
-    np.testing.assert_allclose(run("slope", frame, x="lag"), (slopes.mean(), *t_interval(slopes), 8), rtol=1e-12)
+    np.testing.assert_allclose(run("slope", frame, x="lag"), (slopes.mean(), *t_interval(slopes), 8, NAN), rtol=1e-12)
     against = run("slope", frame, x="lag", minus="theory")
     np.testing.assert_allclose(against.estimate, slopes.mean() + 0.3, rtol=1e-12)
 
@@ -73,23 +85,118 @@ def test_by_takes_the_slope_in_each_group_of_a_seed():
     ]
     means = np.mean(slopes, axis=1)
     found = run("slope", frame, x="lag", by="cell")
-    np.testing.assert_allclose(found, (means.mean(), *t_interval(means), 8), rtol=1e-12)
+    np.testing.assert_allclose(found, (means.mean(), *t_interval(means), 8, NAN), rtol=1e-12)
     assert abs(run("slope", frame, x="lag").estimate - found.estimate) > 0.01
 
 
 def test_difference_is_the_paired_t_interval():
     frame = table()
     sides = [per_seed(frame[frame["cell"] == cell], lambda part: part["y"].mean()) for cell in ("lstm", "gru")]
-    expected = stats.ttest_rel(*sides).confidence_interval(0.95)
-    found = run("difference", frame, between={"cell": ["lstm", "gru"]})
-    np.testing.assert_allclose(found, (np.mean(sides[0] - sides[1]), *expected, 8), rtol=1e-12)
+    tested = stats.ttest_rel(*sides)
+    expected = np.mean(sides[0] - sides[1]), *tested.confidence_interval(0.95), 8, tested.pvalue
+    np.testing.assert_allclose(run("difference", frame, **GROUPS), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_p_counts_on_the_side_of_the_region(side):
+    frame = table(effect=0.2, spread=2.0)
+    sides = [per_seed(frame[frame["cell"] == cell], lambda part: part["y"].mean()) for cell in ("lstm", "gru")]
+    above = (sides[0] > sides[1]).sum()
+    expected = {
+        "difference": stats.ttest_rel(*sides, alternative=side).pvalue,
+        "z": stats.ttest_1samp(per_seed(frame, lambda part: (part["y"] - part["theory"]).mean()), 0, alternative=side)[
+            1
+        ],
+        "sign_test": stats.binomtest(above, 8, 0.5, side).pvalue,
+        "median_difference": stats.binomtest(above, 8, 0.5, side).pvalue,
+    }
+    extra = {"z": {"known": "theory"}}
+    found = {test: run(test, frame, **extra.get(test, GROUPS), **SIDES[side]).p for test in expected}
+    assert found == pytest.approx(expected, rel=1e-10)
+    assert len(set(found.values())) == 3  # the sign test is both times the same
+
+
+def test_ratio_is_the_paired_t_interval_of_logarithms():
+    rng = np.random.default_rng(7)
+    a, b = np.exp(rng.normal(5, 1, (2, 9)))
+    tested = stats.ttest_rel(np.log(a), np.log(b))
+    expected = np.exp(np.mean(np.log(a / b))), *np.exp(tested.confidence_interval(0.95)), 9, tested.pvalue
+    np.testing.assert_allclose(run("ratio", paired(a, b, "y"), **GROUPS), expected, rtol=1e-12)
+    budget = np.full(9, 8000.0)
+    at_the_budget = run("ratio", paired(budget, budget, "y"), **GROUPS)
+    np.testing.assert_array_equal(at_the_budget, (1, NAN, NAN, 9, NAN))  # all failed: nothing is known
+
+
+def test_a_ratio_needs_values_above_zero():
+    with pytest.raises(ValueError, match="'y' has values that are not above 0"):
+        run("ratio", paired([1.0, 2.0], [1.0, 0.0], "y"), **GROUPS)
+
+
+def test_sign_test_leaves_ties_out():
+    a, b = np.array([3, 3, 3, 3, 3, 3, 3, 1, 2, 2.0]), np.array([1, 1, 1, 1, 1, 1, 1, 3, 2, 2.0])
+    exact = stats.beta.ppf([0.025, 0.975], [7, 8], [2, 1])  # 7 of 8: Clopper & Pearson 1934
+    p = (1 + 8) / 2**8  # 7 or 8 of 8
+    found = run("sign_test", paired(a, b, "y"), at_least=0.5, **GROUPS)
+    np.testing.assert_allclose(found, (7 / 8, *exact, 8, p), rtol=1e-12)
+    assert np.isnan(run("sign_test", paired(b, b, "y"), at_least=0.5, **GROUPS)[:3]).all()
+
+
+def test_median_difference_has_the_order_statistics_of_the_differences():
+    rng = np.random.default_rng(8)
+    a, b = rng.exponential(size=(2, 15))
+    found = run("median_difference", paired(a, b, "y"), at_most=0, **GROUPS)
+    p = stats.binomtest(int((a > b).sum()), 15, 0.5, "less").pvalue
+    np.testing.assert_allclose(found, (np.median(a - b), *np.sort(a - b)[[3, 11]], 15, p), rtol=1e-12)
+
+
+def counts_to_pairs(both, only_a, only_b, neither):
+    kinds = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], [both, only_a, only_b, neither], axis=0)
+    return paired(*kinds.T)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [
+        ((36, 12, 2, 0), 0.0569, 0.3404),  # Newcombe 1998, Statist. Med. 17, 2635, method 10
+        ((0, 8, 0, 0), 1 - np.sqrt(2) * 0.324416, 1.0),  # Wilson of 8/8 is [0.675584, 1], of 0/8 [0, 0.324416]
+    ],
+)
+def test_success_difference_of_pairs_is_newcombes(counts, low, high):
+    found = run("success_difference", counts_to_pairs(*counts), y="solved", at_least=0, **GROUPS)
+    n, (_, only_a, only_b, _) = sum(counts), counts
+    np.testing.assert_allclose(found[:3], ((only_a - only_b) / n, low, high), atol=5e-5)
+    assert (found.n, found.p) == (n, pytest.approx(stats.binom.sf(only_a - 1, only_a + only_b, 0.5), rel=1e-12))
+
+
+def test_success_difference_of_different_seeds_is_newcombes_with_fishers_p():
+    frame = pd.DataFrame({"seed": range(150), "cell": ["lstm"] * 70 + ["gru"] * 80})
+    frame["solved"] = [1] * 56 + [0] * 14 + [1] * 48 + [0] * 32
+    found = run("success_difference", frame, y="solved", at_least=0, **GROUPS)
+    np.testing.assert_allclose(found[:3], (0.2, 0.0524, 0.3339), atol=5e-5)  # Newcombe 1998, 873, method 10
+    assert (found.n, found.p) == (150, pytest.approx(stats.hypergeom.sf(55, 150, 104, 70), rel=1e-10))
+
+
+def test_success_difference_wants_one_outcome_a_seed_and_all_pairs_or_none():
+    frame = paired([1, 1, 0, 1], [0, 0, 1, 0])
+    with pytest.raises(ValueError, match="'solved' is not one 0 or 1"):
+        run("success_difference", pd.concat([frame, frame.assign(solved=0)]), y="solved", **GROUPS)
+    with pytest.raises(ValueError, match="some seeds are in both groups"):
+        run("success_difference", frame.iloc[:-1], y="solved", **GROUPS)
+
+
+def test_bootstrap_median_of_five_seeds_reaches_from_end_to_end():
+    """P(the median of 5 draws is the least) = P(3 of 5 draws are) = 0.058 > 0.025 (Efron 1979, sec. 3)."""
+    frame = paired([3.0, 1.0, 4.0, 1.5, 9.0], [0.0] * 5, "y").query("cell == 'lstm'")
+    assert run("bootstrap_median", frame)[:4] == (3.0, 1.0, 9.0, 5)
+    assert run("bootstrap_median", frame) == pytest.approx(run("bootstrap_median", frame), nan_ok=True)  # no luck in it
+    assert np.isnan(bootstrap_median_interval(np.arange(4.0))).all()
 
 
 def test_proportion_is_wilson_over_seeds():
     frame = table(seeds=20)
     solved = int(frame.groupby("seed")["solved"].first().sum())
     expected = stats.binomtest(solved, 20).proportion_ci(0.95, method="wilson")
-    np.testing.assert_allclose(run("proportion", frame, y="solved"), (solved / 20, *expected, 20), rtol=1e-12)
+    np.testing.assert_allclose(run("proportion", frame, y="solved"), (solved / 20, *expected, 20, NAN), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("solved", "n"), [(0, 5), (5, 5), (1, 2), (30, 200)])
@@ -100,8 +207,8 @@ def test_wilson_at_its_ends(solved, n):
 
 def test_maximum_is_exact():
     frame = pd.DataFrame({"seed": [0, 1, 2], "y": [0.25, -0.75, 0.5], "theory": [0.25, -0.5, 0.5]})
-    assert run("maximum", frame) == (0.75, 0.75, 0.75, 3)
-    assert run("maximum", frame, minus="theory") == (0.25, 0.25, 0.25, 3)
+    assert run("maximum", frame)[:4] == (0.75, 0.75, 0.75, 3)
+    assert run("maximum", frame, minus="theory")[:4] == (0.25, 0.25, 0.25, 3)
 
 
 def test_z_is_the_t_statistic_with_the_spread_of_a_noncentral_t():
@@ -138,7 +245,7 @@ def test_ks_is_the_mean_distance_of_the_seeds():
     rng = np.random.default_rng(2)
     frame = pd.DataFrame({"seed": np.repeat(range(6), 50), "y": rng.uniform(size=300)})
     distances = per_seed(frame, lambda part: stats.kstest(part["y"], "uniform").statistic)
-    np.testing.assert_allclose(run("ks", frame), (distances.mean(), *t_interval(distances), 6), rtol=1e-12)
+    np.testing.assert_allclose(run("ks", frame), (distances.mean(), *t_interval(distances), 6, NAN), rtol=1e-12)
 
 
 # coverage: the share of intervals that hold the true value, against 95 %, by its own standard error
@@ -160,7 +267,7 @@ def assert_covers(share, repeats, above=0.0):
     [
         ("mean", 0.25, {"minus": "theory"}),
         ("slope", -0.3, {"x": "lag", "by": "cell"}),
-        ("difference", 0.5, {"between": {"cell": ["lstm", "gru"]}}),
+        ("difference", 0.5, GROUPS),
     ],
 )
 def test_intervals_cover_the_truth(test, truth, claim):
@@ -191,6 +298,37 @@ def test_quantile_intervals_cover_at_least_95_percent(n, q):
     assert_covers(np.mean([low <= -np.log(1 - q) <= high for low, high in found]), 400, above=0.05)
 
 
+def test_ratios_cover_the_ratio_of_the_medians():
+    rng = np.random.default_rng(5)
+    logs = rng.normal(0, 1, (400, 2, 1, 6)) + [[[1.0]], [[0.5]]] + rng.normal(0, 1, (400, 1, 1, 6))
+    frames = [paired(*np.exp(sample[:, 0]), "y") for sample in logs]
+    assert_covers(coverage("ratio", frames, np.exp(0.5), **GROUPS), 400)
+
+
+@pytest.mark.parametrize(("n", "share"), [(5, 0.9375), (8, 0.925)])
+def test_bootstrap_medians_cover_what_their_docstring_says(n, share):
+    samples = np.random.default_rng(6).exponential(size=(1000, n))
+    found = np.array([bootstrap_median_interval(sample) for sample in samples])
+    covered = np.mean((found[:, 0] <= np.log(2)) & (np.log(2) <= found[:, 1]))
+    assert abs(covered - share) < 4 * np.sqrt(0.93 * 0.07 / 1000)
+
+
+@pytest.mark.parametrize(("n", "correlation", "expected"), [(4, 0.0, 0.963), (8, 0.0, 0.960), (16, 0.6, 0.971)])
+def test_newcombe_of_pairs_covers_what_its_docstring_says(n, correlation, expected):
+    """Exact coverage, Σ over tables of P(table) [p_a - p_b in interval], mean over 21 pairs of shares."""
+    both, only_a, only_b = (axis.ravel() for axis in np.indices((n + 1,) * 3))
+    tables = np.stack([both, only_a, only_b, n - both - only_a - only_b])[:, both + only_a + only_b <= n].astype(float)
+    ends = newcombe((tables[0] + tables[1]) / n, n, (tables[0] + tables[2]) / n, n, pair_correlation(*tables))
+    low, high = ends[0] - 1e-12, ends[1] + 1e-12
+    covered = []
+    for b, a in combinations_with_replacement((0.05, 0.2, 0.4, 0.6, 0.8, 0.95), 2):
+        joint = min(a * b + correlation * np.sqrt(a * (1 - a) * b * (1 - b)), a, b)
+        cells = np.maximum([joint, a - joint, b - joint, 1 - a - b + joint], 0)
+        chance = stats.multinomial.pmf(tables.T, n, cells / cells.sum())
+        covered.append(chance[(low <= a - b) & (a - b <= high)].sum())
+    assert len(covered) == 21 and np.mean(covered) == pytest.approx(expected, abs=0.001)
+
+
 @pytest.mark.parametrize("p", [0.05, 0.3, 0.5, 0.9])
 def test_wilson_covers_on_average_over_counts(p):
     """Exact coverage, Σ over counts of P(count) [p in interval]; Wilson swings about 0.95, by up to 0.035 at n = 32."""
@@ -207,10 +345,13 @@ def test_wilson_covers_on_average_over_counts(p):
 def test_one_seed_has_no_interval_and_no_verdict(test):
     frame = table(seeds=1)
     frame["y"] = frame["y"].rank(pct=True)
-    extra = {"slope": {"x": "lag"}, "difference": {"between": {"cell": ["lstm", "gru"]}}, "z": {"known": "theory"}}
-    y = "solved" if test == "proportion" else "y"
+    extra = {"slope": {"x": "lag"}, "z": {"known": "theory"}} | {
+        name: GROUPS for name in KEYS if "between" in KEYS[name][0]
+    }
+    y = "solved" if test in ("proportion", "success_difference") else "y"
     found = run(test, frame, y=y, q=0.5, **extra.get(test, {}))
     assert found.n == 1
+    assert np.isnan([found.low, found.high, found.p]).all() or test == "median_difference"
     assert np.isnan([found.low, found.high]).all()
     assert verdict(found.low, found.high, Region(-INF, INF, "")) == "undetermined"
 
@@ -282,7 +423,20 @@ def test_evaluate_gives_one_row_a_claim_in_order():
         },
     ]
     frame = evaluate(Experiment(claims), table())
-    head = ["claim", "source", "estimator", "estimate", "low", "high", "n", "expected", "margin", "region", "verdict"]
+    head = [
+        "claim",
+        "source",
+        "estimator",
+        "estimate",
+        "low",
+        "high",
+        "n",
+        "p",
+        "expected",
+        "margin",
+        "region",
+        "verdict",
+    ]
     assert list(frame.columns) == head
     assert frame["claim"].tolist() == ["B", "A"]
     assert frame["source"].tolist() == ["the experiment's source", "own"]

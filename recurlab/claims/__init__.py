@@ -1,7 +1,8 @@
 """Verdicts: a named estimator with its 95 % interval against a region written down before the run.
 
 `reproduced`: the interval lies inside the region. `not reproduced`: it lies outside. Otherwise `undetermined`: more
-seeds would be needed.
+seeds would be needed. Where two groups are compared, p stands beside the interval for readers who look for it; it
+decides nothing.
 """
 
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas
 
-from recurlab.claims.estimators import ESTIMATORS, Estimate
+from recurlab.claims.estimate import Estimate
+from recurlab.claims.estimators import ESTIMATORS
 from recurlab.claims.keys import check
 from recurlab.rows import select
 
@@ -47,7 +49,7 @@ def evaluate(experiment, table):
     """The claims of an experiment as a table, one row a claim, in the order of the file.
 
     experiment: has `claims` (a list of mappings as in the YAML file) and `source`. table: its tidy results.
-    Columns: claim, source, estimator, estimate, low, high, n, expected, margin, region, verdict.
+    Columns: claim, source, estimator, estimate, low, high, n, p, expected, margin, region, verdict.
     Raises ValueError that names the claim: a mistake `check` finds, or a `where` without rows.
     """
     rows = [_evaluate_one(claim, experiment.source, table) for claim in experiment.claims]
