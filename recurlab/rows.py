@@ -103,11 +103,12 @@ def bootstrap_median_interval(values) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def summarise(frame, groups, y: str, also=()):
-    """One row a group: mean of `y` over seeds with its 95 % t interval in `low`, `high` and the number of seeds `n`.
+def summarise(frame, groups, y: str, also=(), estimate: str = "mean"):
+    """One row a group: an estimate of `y` over seeds with its 95 % interval in `low`, `high`, number of seeds `n`.
 
-    Each seed is averaged first. Values that are not finite are left out, so `n` says how many seeds a mean rests on
-    (n = 0: mean NaN). `also`: columns averaged beside `y` (a theory). Groups keep the order of the table.
+    `estimate`: one of ESTIMATES. Each seed is averaged first. Values that are not finite are left out, so `n` says how
+    many seeds it rests on (n = 0: NaN). `also`: columns averaged beside `y` (a theory). Groups keep the order of the
+    table.
     """
     groups, also = list(dict.fromkeys(groups)), [column for column in dict.fromkeys(also) if column not in groups]
     refuse_empty(frame, [*groups, "seed"])
@@ -116,8 +117,33 @@ def summarise(frame, groups, y: str, also=()):
     keys = [column for column in groups if column != "seed"]
     seeds = frame[[*keys, "seed"]].assign(**numbers).groupby([*keys, "seed"], sort=False, as_index=False).mean()
     parts = seeds.groupby(keys, sort=False)
-    summary = parts[y].agg(["mean", "std", "count"])
-    half = t_half_width(summary["std"], summary["count"])
-    summary = summary.assign(low=summary["mean"] - half, high=summary["mean"] + half, **parts[also].mean())
-    summary = summary.rename(columns={"mean": y, "count": "n"}).reset_index()
+    found = ESTIMATES[estimate](parts[y])
+    summary = found.rename(columns={"estimate": y}).assign(**parts[also].mean()).reset_index()
     return summary[[*keys, y, "low", "high", "n", *also]]
+
+
+def _means(parts):
+    """Mean with its t interval."""
+    found = parts.agg(estimate="mean", deviation="std", n="count")
+    half = t_half_width(found["deviation"], found["n"])
+    return found.assign(low=found["estimate"] - half, high=found["estimate"] + half)
+
+
+def _medians(parts):
+    """Median with its interval from order statistics, NaN below 6 seeds."""
+    found = parts.agg(estimate="median", n="count")
+    ends = [quantile_interval(values.dropna().to_numpy(), 0.5) for _, values in parts]
+    low, high = np.array(ends).T
+    return found.assign(low=low, high=high)
+
+
+def _shares(parts):
+    """Share of seeds with its Wilson interval."""
+    found = parts.agg(estimate="mean", n="count", least="min", most="max")
+    if not (found["least"].fillna(0).ge(0) & found["most"].fillna(1).le(1)).all():
+        raise ValueError(f"column '{parts.obj.name}' has values outside [0, 1]: they are no shares")
+    low, high = wilson(found["estimate"], found["n"])
+    return found.assign(low=low, high=high)
+
+
+ESTIMATES = {"mean": _means, "median": _medians, "share": _shares}

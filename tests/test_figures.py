@@ -68,6 +68,18 @@ def bifurcation_table():
     return pd.DataFrame({"b": state - 5 * s, "state": state, "stability": stable, "weight": 5.0, "seed": 0})
 
 
+def times_table():
+    """Updates to solve, the budget of 8,000 where a run fails: seed 3 of the LSTM at 100, every tanh network at 200."""
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame(
+        [(c, t, s) for c in ("lstm", "rnn_tanh") for t in (200, 50, 100) for s in range(6)],
+        columns=["cell", "length", "seed"],
+    )
+    frame["updates"] = rng.integers(1000, 7000, len(frame)) * 1.0
+    failed = frame.eval("cell == 'lstm' and length == 100 and seed == 3 or cell == 'rnn_tanh' and length == 200")
+    return frame.assign(updates=frame["updates"].mask(failed, 8000), solved=1 - failed.astype(int))
+
+
 # kind -> (table, figure): one of each, with facets, hues, theories or paths
 SAMPLES = {
     "lines": (decay_table, {"x": "lag", "y": "norm", "hue": "gain", "col": "cell", "theory": "theory"}),
@@ -80,6 +92,11 @@ SAMPLES = {
         | {"path_hue": "quantity", "path_step": "step"},
     ),
     "shares": (decay_table, {"x": "lag", "y": "solved", "hue": "cell"}),
+    "runs": (
+        times_table,
+        {"x": "length", "y": "updates", "hue": "cell", "solved": "solved"}
+        | {"hlines": {"value": 8000, "label": "budget"}},
+    ),
     "curves": (
         bifurcation_table,
         {"x": "b", "y": "state", "hue": "weight", "style": "stability", "along": "state"}
@@ -187,6 +204,51 @@ def test_shares_have_wilson_bands():
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     expected = [(p + z**2 / (2 * n) - half) / (1 + z**2 / n), (p + z**2 / (2 * n) + half) / (1 + z**2 / n)]
     np.testing.assert_allclose(row[["low", "high"]].astype(float), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["lines", "points"])
+def test_a_share_has_the_wilson_interval_of_the_shares(kind, tmp_path):
+    figure = {"plot": kind, "caption": "C", "x": "lag", "y": "solved", "hue": "cell", "estimate": "share"}
+    rows = FIGURES[kind].rows(decay_table(), figure)
+    pd.testing.assert_frame_equal(rows, plotted("shares"))
+    draw("name", figure, decay_table(), tmp_path, {})
+    assert "Wilson" in json.loads((tmp_path / "name.json").read_text())["interval"]
+
+
+def test_named_numbers_stand_side_by_side(painted):
+    figure = {"plot": "points", "caption": "C", "x": "length", "y": "solved", "hue": "cell", "estimate": "share"}
+    plain, named = (painted({**figure, **more}, times_table()).axes[0].get_lines() for more in ({}, {"named": True}))
+    assert plain[0].get_xdata().tolist() == [50, 100, 200]
+    np.testing.assert_allclose([line.get_xdata() for line in named[::3]], [[-0.15, 0.85, 1.85], [0.15, 1.15, 2.15]])
+
+
+def test_medians_have_their_order_statistics():
+    table = times_table().query("cell == 'lstm' and length == 50")
+    rows = FIGURES["points"].rows(table, {"x": "length", "y": "updates", "estimate": "median"})
+    values = np.sort(table["updates"])
+    assert rows[["updates", "low", "high", "n"]].iloc[0].tolist() == [np.median(values), values[0], values[-1], 6]
+    rows = FIGURES["points"].rows(table.query("seed < 5"), {"x": "length", "y": "updates", "estimate": "median"})
+    assert rows[["low", "high"]].isna().all(axis=None)
+
+
+def test_every_run_is_a_mark_and_cut_off_runs_count_in_the_median():
+    rows, table = plotted("runs"), times_table()
+    runs, medians = rows[rows["part"] == "run"], rows[rows["part"] == "median"].set_index(["cell", "length"])
+    assert len(runs) == 36 and sorted(runs["length"].unique()) == [50, 100, 200]
+    own = table.query("cell == 'lstm' and length == 100")["updates"]
+    assert medians.loc[("lstm", 100), ["updates", "solved", "n"]].tolist() == [own.median(), 5 / 6, 6]
+    assert medians.loc[("rnn_tanh", 200), ["updates", "solved", "n"]].tolist() == [8000, 0, 6]
+
+
+def test_runs_that_failed_are_open_marks_side_by_side(painted):
+    drawn = painted(*sample_figure("runs"))
+    assert legend_texts(drawn) == ["lstm", "rnn tanh", "not solved", "median", "budget"]
+    failed = [
+        line for line in drawn.axes[0].get_lines() if line.get_markerfacecolor() == "white" and len(line.get_xdata())
+    ]
+    assert [line.get_ydata().tolist() for line in failed] == [[8000.0], [8000.0] * 6]
+    assert [label.get_text() for label in drawn.axes[0].get_xticklabels()] == ["50", "100", "200"]
+    assert len(set(failed[1].get_xdata())) == 6 and np.ptp(failed[1].get_xdata()) < 0.3
 
 
 @pytest.mark.parametrize("density", ["uniform", "disc_radius", "quarter_circle", "semicircle", "normal"])
@@ -467,6 +529,7 @@ def test_checking_imports_no_drawing_library():
         ("lines", {"hlines": [{"label": "half"}]}, ["key 'hlines'", "keys value, label"]),
         ("lines", {"hlines": {"value": "half"}}, ["key 'hlines'", "'half' is not a finite number"]),
         ("lines", {"col_wrap": 0}, ["key 'col_wrap': 0 is not a whole number >= 1"]),
+        ("lines", {"estimate": "mode"}, ["key 'estimate': 'mode' is unknown"]),
         ("lines", {"sharey": "no"}, ["key 'sharey': 'no' is not true or false"]),
         ("lines", {"caption": 3}, ["key 'caption': 3 is not a text"]),
         ("histogram", {"density": "uniforn"}, ["key 'density': 'uniforn' is unknown", "did you mean 'uniform'"]),
@@ -506,6 +569,9 @@ def test_check_refuses_a_kind_that_is_no_text():
         ("lines", {"order": {"cell": ["lstm"]}}, "figure 'name'.*leaves out 'rnn_tanh'"),
         ("lines", {"x": "gap"}, "figure 'name'.*'gap' is empty in 240"),
         ("shares", {"y": "lag"}, "figure 'name'.*outside"),
+        ("lines", {"y": "lag", "estimate": "share"}, "figure 'name'.*outside"),
+        ("runs", {"solved": "length"}, "figure 'name'.*other than 0 and 1"),
+        ("runs", {"hue": None}, "figure 'name'.*several rows of one seed"),
         ("shares", {"stacked": True, "hue": None}, "figure 'name'.*need a hue"),
         ("curves", {"along": "weight"}, "figure 'name'.*61 rows differ.*use `lines`"),
         ("surface", {"x": "seed"}, "figure 'name'.*two different values"),

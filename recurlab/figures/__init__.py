@@ -11,8 +11,8 @@ import numpy as np
 import pandas
 
 from recurlab.experiment import suggest
-from recurlab.figures import curves, histogram, lines, plane, points, shares, surface
-from recurlab.figures.kind import FigureKind, groups
+from recurlab.figures import curves, histogram, lines, plane, points, runs, shares, surface
+from recurlab.figures.kind import ESTIMATES, FigureKind, groups
 from recurlab.files import checksums, write_bytes, write_json
 from recurlab.rows import select
 
@@ -23,6 +23,7 @@ FIGURES: dict[str, FigureKind] = {
     "histogram": histogram.KIND,
     "surface": surface.KIND,
     "shares": shares.KIND,
+    "runs": runs.KIND,
     "curves": curves.KIND,
 }
 FORMATS = ("pdf", "svg", "png")
@@ -81,7 +82,11 @@ def _pictures(kind: FigureKind, rows, figure: dict, name: str, units: dict) -> d
 
 def _facts(kind: FigureKind, figure: dict, frame, rows, units: dict) -> dict:
     """What a reader of the picture needs to know: caption, interval, number of seeds, what was left out."""
-    facts = {"caption": figure["caption"], "figure": figure, "interval": kind.interval}
+    facts = {
+        "caption": figure["caption"],
+        "figure": figure,
+        "interval": ESTIMATES.get(figure.get("estimate"), kind.interval),
+    }
     facts["columns"] = {name: units[name] for name in frame.columns if name in units}
     facts["seeds_drawn"] = int(frame["seed"].nunique())
     if "n" in rows:

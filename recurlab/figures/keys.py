@@ -91,6 +91,7 @@ def either(*checks):
 REFERENCE = either(mapping(value=number, label=text))
 THEORY = either(column, mapping(column=column, label=text))
 RADIUS = either(number, column, mapping(value=number, label=text), mapping(column=column, label=text))
+ESTIMATE = one_of("mean", "median", "share")
 SCALE = one_of("linear", "log", "symlog")
 
 # Keys of every kind. `where` chooses rows, `row` and `col` make panels, `hue` tells lines apart.

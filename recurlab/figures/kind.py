@@ -11,6 +11,8 @@ from recurlab.rows import listed
 
 T_INTERVAL = "mean over seeds, each seed averaged first, with the 95 % Student t interval over seeds"
 WILSON = "share of seeds, each seed averaged first, with the 95 % Wilson interval for that many seeds"
+MEDIAN = "median over seeds, each seed averaged first, with its interval of at least 95 % from order statistics"
+ESTIMATES = {"mean": T_INTERVAL, "median": MEDIAN, "share": WILSON}  # what `estimate` says of low and high
 NO_INTERVAL = "none: every row is drawn as it is"
 
 
@@ -22,7 +24,8 @@ class FigureKind(NamedTuple):
     keys: key -> check(value, columns) -> what is wrong, or None. needs: keys without which there is no plot.
     interval: what `low` and `high` of the rows are. sign: how the legend shows a hue: line, marker or patch.
     x_axis, y_axis: the keys that name the axes' columns; y_text: the label where the y axis is not a column.
-    ratio: width / height of a panel.
+    ratio: width / height of a panel. named: numbers on the x axis stand at equal distances, as names do,
+    unless the figure's key `named` says otherwise.
     """
 
     rows: Callable
@@ -35,6 +38,7 @@ class FigureKind(NamedTuple):
     y_axis: str = "y"
     y_text: str | None = None
     ratio: float = 1.35
+    named: bool = False
 
     def problems(self, figure: dict, columns) -> list[str]:
         """Missing keys, unknown keys and wrong values of a figure of this kind."""

@@ -1,6 +1,6 @@
-"""`lines`: a mean over seeds against x with its 95 % band, and theories on the same axes."""
+"""`lines`: a mean (median, share) over seeds against x with its 95 % band, and theories on the same axes."""
 
-from recurlab.figures.keys import THEORY, column
+from recurlab.figures.keys import ESTIMATE, THEORY, column
 from recurlab.figures.kind import T_INTERVAL, FigureKind, groups, in_lines, theories
 from recurlab.figures.overlay import draw_theories
 from recurlab.figures.style import BAND
@@ -8,9 +8,10 @@ from recurlab.rows import summarise
 
 
 def rows(frame, figure: dict):
-    """Mean of y with its t interval at each x of each line, and the theories there."""
+    """The `estimate` of y with its interval at each x of each line, and the theories there."""
     also = [name for name, _ in theories(figure)]
-    return in_lines(summarise(frame, [*groups(figure), figure["x"]], figure["y"], also), figure, figure["x"])
+    summary = summarise(frame, [*groups(figure), figure["x"]], figure["y"], also, figure.get("estimate", "mean"))
+    return in_lines(summary, figure, figure["x"])
 
 
 def paint(axes, rows, figure: dict, look) -> None:
@@ -26,7 +27,7 @@ def paint(axes, rows, figure: dict, look) -> None:
 KIND = FigureKind(
     rows=rows,
     paint=paint,
-    keys={"x": column, "y": column, "hue": column, "style": column, "theory": THEORY},
+    keys={"x": column, "y": column, "hue": column, "style": column, "theory": THEORY, "estimate": ESTIMATE},
     needs=("x", "y"),
     interval=T_INTERVAL,
     sign="line",

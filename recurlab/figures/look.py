@@ -64,17 +64,18 @@ class Look(NamedTuple):
         return [shown(name, figure) for name in self.places]
 
 
-def look_of(rows, figure: dict) -> Look:
-    """The look of the values that `rows` holds."""
+def look_of(rows, figure: dict, named: bool = False) -> Look:
+    """The look of the values that `rows` holds; `named`: numbers on the x axis stand at 0, 1, 2 … as names do."""
     hues, styles = ordered(rows, figure, figure.get("hue")), ordered(rows, figure, figure.get("style"))
     names = ordered(rows, figure, figure.get("x"))
+    places = names != [None] and (named or not numeric(names))
     return Look(
         hues=hues,
         colours=dict(zip(hues, colours(hues), strict=True)),
         styles=styles,
         dashes=_cycle(styles, DASHES),
         markers=_cycle(styles, MARKERS),
-        places={} if names == [None] or numeric(names) else {name: k for k, name in enumerate(names)},
+        places={name: k for k, name in enumerate(names)} if places else {},
         span=_span(rows[figure["z"]]) if "z" in figure else (),
     )
 

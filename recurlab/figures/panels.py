@@ -37,7 +37,7 @@ def picture(kind, rows, figure: dict, units: dict):
     """The whole figure: a panel for each value of `row` and `col`, painted by `kind` from its part of `rows`."""
     if "path_hue" in figure:
         figure = {**figure, "hue": figure["path_hue"]}  # on a surface it is the paths that are told apart
-    look, frame = look_of(rows, figure), _frame(rows, figure)
+    look, frame = look_of(rows, figure, figure.get("named", kind.named)), _frame(rows, figure)
     canvas = new_figure(frame.width, frame.down * frame.width / frame.across / kind.ratio + 0.5)
     share = {"sharex": figure.get("sharex", True), "sharey": figure.get("sharey", True)}
     grid = canvas.subplots(frame.down, frame.across, squeeze=False, **share)

@@ -1,8 +1,8 @@
-"""`points`: means over seeds with 95 % error bars, at names or at numbers."""
+"""`points`: means (medians, shares) over seeds with 95 % error bars, at names or at numbers."""
 
 import numpy as np
 
-from recurlab.figures.keys import THEORY, column, switch
+from recurlab.figures.keys import ESTIMATE, THEORY, column, switch
 from recurlab.figures.kind import T_INTERVAL, FigureKind
 from recurlab.figures.lines import rows
 from recurlab.figures.overlay import draw_theories
@@ -12,7 +12,10 @@ DODGE = 0.6  # share of the distance between two names over which the hues sprea
 
 
 def paint(axes, rows, figure: dict, look) -> None:
-    """A marker with its error bar for each row; `join: true` draws lines through them."""
+    """A marker with its error bar for each row; `join: true` draws lines through them.
+
+    `named: true` sets numbers on the x axis at equal distances with the hues side by side: bars that would coincide.
+    """
     bar = {"elinewidth": 0.9, "capsize": 1.8, "capthick": 0.9, "linewidth": 0.9}
     for strand in look.strands(rows, figure, DODGE):
         y = strand.rows[figure["y"]].to_numpy()
@@ -21,10 +24,10 @@ def paint(axes, rows, figure: dict, look) -> None:
         axes.errorbar(strand.x, y, yerr=reach, color=strand.colour, marker=strand.marker, linestyle=line, **bar)
     draw_theories(axes, rows, figure, look, DODGE)
     if look.places:
-        _name_ticks(axes, look.names(figure))
+        name_ticks(axes, look.names(figure))
 
 
-def _name_ticks(axes, names: list[str]) -> None:
+def name_ticks(axes, names: list[str]) -> None:
     """A tick a name; slanted if side by side they would run into each other."""
     across = axes.get_subplotspec().get_gridspec().ncols
     room = 0.8 * axes.figure.get_figwidth() / across
@@ -38,7 +41,16 @@ def _name_ticks(axes, names: list[str]) -> None:
 KIND = FigureKind(
     rows=rows,
     paint=paint,
-    keys={"x": column, "y": column, "hue": column, "style": column, "theory": THEORY, "join": switch},
+    keys={
+        "x": column,
+        "y": column,
+        "hue": column,
+        "style": column,
+        "theory": THEORY,
+        "join": switch,
+        "estimate": ESTIMATE,
+        "named": switch,
+    },
     needs=("x", "y"),
     interval=T_INTERVAL,
     sign="marker",

@@ -3,19 +3,15 @@
 from recurlab.figures.keys import column, switch
 from recurlab.figures.kind import WILSON, FigureKind, groups, in_lines
 from recurlab.figures.style import BAND
-from recurlab.rows import summarise, wilson
+from recurlab.rows import summarise
 
 
 def rows(frame, figure: dict):
     """Share of y at each x of each line: mean over seeds of 0/1 or of shares, with its Wilson interval."""
     x, y = figure["x"], figure["y"]
-    if not frame[y].between(0, 1).all():
-        raise ValueError(f"column '{y}' has values outside [0, 1]: they are no shares")
     if figure.get("stacked", False) and "hue" not in figure:
         raise ValueError("stacked shares need a hue: the parts of the whole")
-    summary = summarise(frame, [*groups(figure), x], y)
-    low, high = wilson(summary[y], summary["n"])
-    return in_lines(summary.assign(low=low, high=high), figure, x)
+    return in_lines(summarise(frame, [*groups(figure), x], y, estimate="share"), figure, x)
 
 
 def paint(axes, rows, figure: dict, look) -> None:
