@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 # One step of each cell: step(p, x, state) -> (new state, every gate and what else is looked at, by name).
-# p holds the parameters of one pass: weight_ih (G·H, I), weight_hh (G·H, H), bias_ih, bias_hh (G·H,), peepholes (H,).
+# p holds the parameters of one pass: weight_ih (G·H, I), weight_hh (G·H, H), bias_ih, bias_hh (G·H,), vectors (H,).
 
 
 def sigmoid(a):
@@ -50,6 +50,21 @@ def elman(phi):
     return step
 
 
+def antisymmetric(p, x, state):
+    (h,) = state
+    n = np.tanh(from_input(p, x) + from_state(p, h))
+    h_new = h + p["weight_eps"] * n
+    return (h_new,), {"n": n, "change": p["weight_eps"] * n, "h": h_new}
+
+
+def antisymmetric_gated(p, x, state):
+    (h,) = state
+    a_z, a_n = split(from_input(p, x) + from_state(p, h), 2)
+    z, n = sigmoid(a_z), np.tanh(a_n)
+    h_new = h + p["weight_eps"] * z * n
+    return (h_new,), {"z": z, "n": n, "change": p["weight_eps"] * z * n, "h": h_new}
+
+
 def lstm(p, x, state):
     h, c = state
     a_i, a_f, a_g, a_o = split(from_input(p, x) + from_state(p, h), 4)
@@ -69,6 +84,60 @@ def lstm_peephole(p, x, state):
     o = sigmoid(a_o + p["weight_co"] * c_new)
     h_new = o * np.tanh(c_new)
     return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o, "h": h_new, "c": c_new}
+
+
+def lstm_no_input_gate(p, x, state):
+    h, c = state
+    a_f, a_g, a_o = split(from_input(p, x) + from_state(p, h), 3)
+    f, g, o = sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
+    c_new = f * c + g
+    h_new = o * np.tanh(c_new)
+    return (h_new, c_new), {"f": f, "g": g, "o": o, "h": h_new, "c": c_new}
+
+
+def lstm_no_forget_gate(p, x, state):
+    h, c = state
+    a_i, a_g, a_o = split(from_input(p, x) + from_state(p, h), 3)
+    i, g, o = sigmoid(a_i), np.tanh(a_g), sigmoid(a_o)
+    c_new = c + i * g
+    h_new = o * np.tanh(c_new)
+    return (h_new, c_new), {"i": i, "g": g, "o": o, "h": h_new, "c": c_new}
+
+
+def lstm_no_output_gate(p, x, state):
+    h, c = state
+    a_i, a_f, a_g = split(from_input(p, x) + from_state(p, h), 3)
+    i, f, g = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g)
+    c_new = f * c + i * g
+    h_new = np.tanh(c_new)
+    return (h_new, c_new), {"i": i, "f": f, "g": g, "h": h_new, "c": c_new}
+
+
+def lstm_no_input_activation(p, x, state):
+    h, c = state
+    a_i, a_f, g, a_o = split(from_input(p, x) + from_state(p, h), 4)
+    i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o)
+    c_new = f * c + i * g
+    h_new = o * np.tanh(c_new)
+    return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o, "h": h_new, "c": c_new}
+
+
+def lstm_no_output_activation(p, x, state):
+    h, c = state
+    a_i, a_f, a_g, a_o = split(from_input(p, x) + from_state(p, h), 4)
+    i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
+    c_new = f * c + i * g
+    h_new = o * c_new
+    return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o, "h": h_new, "c": c_new}
+
+
+def lstm_coupled(p, x, state):
+    h, c = state
+    a_f, a_g, a_o = split(from_input(p, x) + from_state(p, h), 3)
+    f, g, o = sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
+    c_new = f * c + (1 - f) * g
+    h_new = o * np.tanh(c_new)
+    return (h_new, c_new), {"f": f, "g": g, "o": o, "h": h_new, "c": c_new}
 
 
 def gru(p, x, state):
@@ -92,19 +161,51 @@ def gru_reset_before(p, x, state):
     return (h_new,), {"r": r, "z": z, "n": n, "reset_h": r * h, "h": h_new}
 
 
+def mgu(p, x, state):
+    (h,) = state
+    hidden = h.shape[-1]
+    x_f, x_n = split(from_input(p, x), 2)
+    h_f, _ = split(from_state(p, h), 2)
+    f = sigmoid(x_f + h_f)
+    n = np.tanh(x_n + times(p["weight_hh"][..., hidden:, :], f * h) + p["bias_hh"][..., hidden:])
+    h_new = (1 - f) * h + f * n
+    return (h_new,), {"f": f, "n": n, "forget_h": f * h, "h": h_new}
+
+
+def ugrnn(p, x, state):
+    (h,) = state
+    a_z, a_n = split(from_input(p, x) + from_state(p, h), 2)
+    z, n = sigmoid(a_z), np.tanh(a_n)
+    h_new = z * h + (1 - z) * n
+    return (h_new,), {"z": z, "n": n, "h": h_new}
+
+
 STEPS = {
     "rnn_tanh": elman(np.tanh),
     "rnn_relu": elman(relu),
     "rnn_sigmoid": elman(sigmoid),
     "rnn_linear": elman(identity),
+    "rnn_antisymmetric": antisymmetric,
+    "rnn_antisymmetric_gated": antisymmetric_gated,
     "lstm": lstm,
     "lstm_peephole": lstm_peephole,
+    "lstm_no_input_gate": lstm_no_input_gate,
+    "lstm_no_forget_gate": lstm_no_forget_gate,
+    "lstm_no_output_gate": lstm_no_output_gate,
+    "lstm_no_input_activation": lstm_no_input_activation,
+    "lstm_no_output_activation": lstm_no_output_activation,
+    "lstm_coupled": lstm_coupled,
     "gru": gru,
     "gru_reset_before": gru_reset_before,
+    "mgu": mgu,
+    "ugrnn": ugrnn,
 }
-GATES = dict.fromkeys(STEPS, 1) | {"lstm": 4, "lstm_peephole": 4, "gru": 3, "gru_reset_before": 3}
+GATES = dict.fromkeys(STEPS, 1) | {"lstm": 4, "lstm_peephole": 4, "gru": 3, "gru_reset_before": 3, "mgu": 2, "ugrnn": 2}
+GATES |= dict.fromkeys(("lstm_no_input_gate", "lstm_no_forget_gate", "lstm_no_output_gate", "lstm_coupled"), 3)
+GATES |= {"lstm_no_input_activation": 4, "lstm_no_output_activation": 4, "rnn_antisymmetric_gated": 2}
 STATES = {cell: ("h", "c") if cell.startswith("lstm") else ("h",) for cell in STEPS}
-PEEPHOLES = dict.fromkeys(STEPS, ()) | {"lstm_peephole": ("ci", "cf", "co")}
+VECTORS = dict.fromkeys(STEPS, ()) | {"lstm_peephole": ("ci", "cf", "co")}
+VECTORS |= dict.fromkeys(("rnn_antisymmetric", "rnn_antisymmetric_gated"), ("eps",))
 
 
 def shapes_of(cell, input_size, hidden_size, layers=1, directions=1):
@@ -116,8 +217,8 @@ def shapes_of(cell, input_size, hidden_size, layers=1, directions=1):
             shapes[f"weight_ih{suffix}"] = (rows, width)
             shapes[f"weight_hh{suffix}"] = (rows, hidden_size)
             shapes[f"bias_ih{suffix}"] = shapes[f"bias_hh{suffix}"] = (rows,)
-            for peephole in PEEPHOLES[cell]:
-                shapes[f"weight_{peephole}{suffix}"] = (hidden_size,)
+            for vector in VECTORS[cell]:
+                shapes[f"weight_{vector}{suffix}"] = (hidden_size,)
     return shapes
 
 

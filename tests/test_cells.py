@@ -110,10 +110,11 @@ def test_a_step_has_the_arities_it_declares(name):
 def test_a_cell_says_what_it_is(name):
     cell = CELLS[name]
     assert cell.name == name
-    assert cell.equation.startswith(tuple("hrif")) and "h' = " in cell.equation
+    assert cell.equation.startswith(("h", *cell.gates)) and "h' = " in cell.equation
     assert all(gate in cell.equation for gate in (*cell.gates, *cell.vectors))
     assert any(character.isdigit() for character in cell.source)  # a year
-    assert {cell.keeps, cell.writes} <= {None, *cell.gates}
+    assert {cell.keeps, cell.writes, cell.forgets} <= {None, *cell.gates}
+    assert not (cell.keeps and cell.forgets)
     assert {*cell.separate} <= {*cell.gates} and cell.second_product in (None, *cell.gates)
 
 
@@ -123,7 +124,14 @@ def test_no_two_cells_share_a_name_an_equation_or_a_source():
 
 
 # Cells that take the same parameters, and could be mistaken for each other.
-NEIGHBOURS = [*combinations([name for name in CELLS if name.startswith("rnn")], 2), ("gru", "gru_reset_before")]
+FAMILIES = (
+    ("rnn_tanh", "rnn_relu", "rnn_sigmoid", "rnn_linear"),
+    ("lstm", "lstm_no_input_activation", "lstm_no_output_activation"),
+    ("lstm_no_input_gate", "lstm_no_forget_gate", "lstm_no_output_gate", "lstm_coupled"),
+    ("gru", "gru_reset_before"),
+    ("mgu", "ugrnn"),
+)
+NEIGHBOURS = [pair for family in FAMILIES for pair in combinations(family, 2)]
 
 
 @pytest.mark.parametrize(("one", "other"), NEIGHBOURS)
@@ -132,7 +140,7 @@ def test_a_cell_differs_from_its_neighbours(one, other):
     rng, layers = np.random.default_rng(0), [recurrent(name, 3, 5, dtype="float64") for name in (one, other)]
     assert parameter_shapes(layers[0]) == parameter_shapes(layers[1])
     params = {name: rng.standard_normal(shape) for name, shape in parameter_shapes(layers[0]).items()}
-    x, state = rng.standard_normal((4, 2, 3)), (rng.standard_normal((1, 2, 5)),)
+    x, state = rng.standard_normal((4, 2, 3)), tuple(rng.standard_normal((1, 2, 5)) for _ in layers[0].spec.states)
     first, second = (forward(layer, params, x, state)[0] for layer in layers)
     assert relative_error(first, second) > 0.1
 

@@ -18,6 +18,7 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 PACKAGE = TESTS.parent / "recurlab"
 LSTM, GRU, RNN, TABLE = "cells/lstm.py", "cells/gru.py", "cells/rnn.py", "cells/__init__.py"
+VARIANTS, MGU, UGRNN, EULER = "cells/lstm_variants.py", "cells/mgu.py", "cells/ugrnn.py", "cells/antisymmetric.py"
 PLAIN, BLOCKS, PACKING, JOB = "kernels/plain.py", "kernels/blocks.py", "kernels/packing.py", "kernels/job.py"
 FORWARD, BACKWARD, POINTWISE = "kernels/forward.py", "kernels/backward.py", "kernels/pointwise.py"
 MATHS, MATRICES, PASSES, LAYER = "maths.py", "layers/matrices.py", "layers/passes.py", "layers/recurrent.py"
@@ -140,6 +141,74 @@ DERIVATIVES: dict[str, Edits] = {
     "GRU: direct path to the old h dropped": [(GRU, "(ONE - n * n), d_new[0] * z\n", "(ONE - n * n), ZERO\n")],
     "reset before: d_r without h": [(GRU, "d_operand * state[0] * r * (ONE - r)", "d_operand * r * (ONE - r)")],
     "reset before: old h through r h dropped": [(GRU, "(d_operand * r,)", "(ZERO,)")],
+}
+
+# Cells made of other cells: what they change, misread forward and backward, or forgotten in one of the two.
+
+RESIDUAL_GRADIENT = "return (d_change * (ONE - n * n),), (d_new[0],), (d_new[0] * n,)"
+BORROWED: dict[str, Edits] = {
+    "no input gate is a coupled one": [
+        (VARIANTS, "update((ONE, f, g, o), state)", "update((ONE - f, f, g, o), state)"),
+        (VARIANTS, "backward((ONE, f, g, o), state", "backward((ONE - f, f, g, o), state"),
+        (VARIANTS, "    return (d_f, d_g, d_o), d_state\n", "    return (d_f - _, d_g, d_o), d_state\n"),
+    ],
+    "no forget gate is a coupled one": [
+        (VARIANTS, "update((i, ONE, g, o), state)", "update((i, ONE - i, g, o), state)"),
+        (VARIANTS, "backward((i, ONE, g, o), state", "backward((i, ONE - i, g, o), state"),
+        (VARIANTS, "    return (d_i, d_g, d_o), d_state\n", "    return (d_i - _, d_g, d_o), d_state\n"),
+    ],
+    "no forget gate: no old state": [
+        (VARIANTS, "update((i, ONE, g, o), state)", "update((i, ZERO, g, o), state)"),
+        (VARIANTS, "backward((i, ONE, g, o), state", "backward((i, ZERO, g, o), state"),
+    ],
+    "no output gate: h is 0": [
+        (VARIANTS, "update((i, f, g, ONE), state)", "update((i, f, g, ZERO), state)"),
+        (VARIANTS, "backward((i, f, g, ONE), state", "backward((i, f, g, ZERO), state"),
+    ],
+    "coupled: the gate writes when open": [
+        (VARIANTS, "update((ONE - f, f, g, o), state)", "update((f, ONE - f, g, o), state)"),
+        (VARIANTS, "backward((ONE - f, f, g, o), state", "backward((f, ONE - f, g, o), state"),
+        (VARIANTS, "(d_f - d_i, d_g, d_o)", "(d_i - d_f, d_g, d_o)"),
+    ],
+    "coupled: gradient through 1 - f dropped": [(VARIANTS, "(d_f - d_i, d_g, d_o)", "(d_f, d_g, d_o)")],
+    "coupled: gradient through 1 - f with the wrong sign": [
+        (VARIANTS, "(d_f - d_i, d_g, d_o)", "(d_f + d_i, d_g, d_o)")
+    ],
+    "no input activation: tanh there": [
+        (VARIANTS, "sigmoid(a[1]), a[2], sigmoid(a[3])", "sigmoid(a[1]), tanh(a[2]), sigmoid(a[3])"),
+        (VARIANTS, "d_i, d_f, _ = gate_gradients", "d_i, d_f, d_g = gate_gradients"),
+        (VARIANTS, "(d_i, d_f, d_c * kept[0], d_o)", "(d_i, d_f, d_g, d_o)"),
+    ],
+    "no input activation: d_g as of tanh": [
+        (VARIANTS, "(d_i, d_f, d_c * kept[0], d_o)", "(d_i, d_f, d_c * kept[0] * (ONE - kept[2] * kept[2]), d_o)")
+    ],
+    "no output activation: tanh there": [(VARIANTS, "return o * c, c", "return o * tanh(c), c")],
+    "no output activation: d_o without c": [(VARIANTS, "d_new[0] * new_state[1] * o", "d_new[0] * o")],
+    "no output activation: gradient from the next c dropped": [(VARIANTS, "d_new[1] + d_new[0] * o", "d_new[0] * o")],
+    "MGU: f and 1 - f exchanged": [
+        (MGU, "update((f, ONE - f, n), state)", "update((f, f, n), state)"),
+        (MGU, "mixture_gradient((f, ONE - f, n),", "mixture_gradient((f, f, n),"),
+        (MGU, "return (ZERO - d_z, d_n)", "return (d_z, d_n)"),
+    ],
+    "MGU: d_f with the wrong sign": [(MGU, "return (ZERO - d_z, d_n)", "return (d_z, d_n)")],
+    "MGU: f of f h without a gradient": [(MGU, "return (d_f, ZERO), d_state", "return (ZERO, ZERO), d_state")],
+    "UGRNN: z and n exchanged": [
+        (UGRNN, "return sigmoid(a[0]), tanh(a[1])", "return sigmoid(a[1]), tanh(a[0])"),
+        (UGRNN, "return (d_z, d_n), (d_h,)", "return (d_n, d_z), (d_h,)"),
+    ],
+    "antisymmetric: no old state": [
+        (EULER, "return (state[0] + kept[1],)", "return (kept[1],)"),
+        (EULER, RESIDUAL_GRADIENT, RESIDUAL_GRADIENT.replace("(d_new[0],)", "(d_new[0] - d_new[0],)")),
+    ],
+    "antisymmetric: d_eps without n": [
+        (EULER, RESIDUAL_GRADIENT, RESIDUAL_GRADIENT.replace("(d_new[0] * n,)", "d_new"))
+    ],
+    "antisymmetric: eps missing going back": [
+        (EULER, "n, d_change = kept[0], d_new[0] * vectors[0]", "n, d_change = kept[0], d_new[0]")
+    ],
+    "gated antisymmetric: d_z without n": [(EULER, "d_change * n * z * (ONE - z)", "d_change * z * (ONE - z)")],
+    "gated antisymmetric: d_n without z": [(EULER, "d_change * z * (ONE - n * n)", "d_change * (ONE - n * n)")],
+    "gated antisymmetric: d_eps without z": [(EULER, "(d_new[0] * z * n,)", "(d_new[0] * n,)")],
 }
 
 # The kernels. The products are those of `plain`; `tile`, `simd` and `elementary` have tests of their own.
@@ -561,7 +630,7 @@ LAYERS: dict[str, Edits] = {
     "checkpoint: first steps of a segment for all": [(BLOCKS, "first_step=first,\n", "first_step=0,\n")],
 }
 
-TABLES = KNOWN, DERIVATIVES, PRODUCTS, LAYOUTS, STEPS, LAYERS
+TABLES = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, LAYERS
 MUTATIONS: dict[str, Edits] = {name: edits for table in TABLES for name, edits in table.items()}
 UNCHANGED = "nothing changed"
 WORKERS = 2

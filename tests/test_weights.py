@@ -14,7 +14,7 @@ from recurlab.random import Stream, normal
 from recurlab.weights import INITS, matrix
 
 GATED = [name for name, cell in CELLS.items() if cell.keeps]
-PLAIN = [name for name, cell in CELLS.items() if not cell.keeps]
+PLAIN = [name for name, cell in CELLS.items() if not (cell.keeps or cell.forgets)]
 
 
 @cache
@@ -268,7 +268,7 @@ def test_forget_bias_stands_in_bias_ih_of_the_gate_that_keeps(cell):
     layer = layer_of(cell)
     plain, params = (rl.init(layer, seed=1, bias="uniform", forget_bias=value) for value in (None, 2.5))
     kept, others = layer.spec.keeps, [gate for gate in layer.spec.gates if gate != layer.spec.keeps]
-    assert kept == ("f" if "lstm" in cell else "z")
+    assert kept == ("f" if "f" in layer.spec.gates else "z")
     for _, _, suffix in layer.passes:
         assert np.all(blocks(layer, params[f"bias_ih{suffix}"], kept) == 2.5)
         assert np.all(blocks(layer, params[f"bias_hh{suffix}"], kept) == 0)
@@ -284,7 +284,7 @@ def test_chrono_biases_are_logs_of_uniform_times(cell):
     layer = rl.recurrent(cell, 3, 500, num_layers=2, dtype="float64")
     params = rl.init(layer, seed=1, recurrent="identity", input="identity", bias="uniform", chrono=40)
     writes = {layer.spec.writes} - {None}
-    assert writes == ({"i"} if "lstm" in cell else set())
+    assert writes == {"i"} & {*layer.spec.gates}
     times = [np.exp(blocks(layer, params[f"bias_ih{suffix}"], layer.spec.keeps)) for suffix in ("_l0", "_l1")]
     assert_distribution(times, stats.uniform(1, 38).cdf)  # n = 1000, so the largest lies within 0.4 of the end
     assert np.min(times) >= 1 and 39 - 0.4 < np.max(times) <= 39
@@ -297,6 +297,26 @@ def test_chrono_biases_are_logs_of_uniform_times(cell):
             assert not blocks(layer, params[f"bias_hh{suffix}"], gate).any()
         for gate in set(layer.spec.gates) - {layer.spec.keeps} - writes:
             assert blocks(layer, params[f"bias_hh{suffix}"], gate).all()  # as drawn
+
+
+def test_a_gate_that_forgets_gets_the_opposite_bias():
+    """The share that stays is 1 - σ(-b) = σ(b), as in a cell with a gate that keeps."""
+    mgu, gru = layer_of("mgu"), layer_of("gru")
+    assert mgu.spec.forgets == "f" and mgu.spec.keeps is None
+    for settings in ({"forget_bias": 2.5}, {"chrono": 40}):
+        params, other = (rl.init(layer, seed=1, bias="uniform", **settings) for layer in (mgu, gru))
+        plain = rl.init(mgu, seed=1, bias="uniform")
+        for _, _, suffix in mgu.passes:
+            kept = blocks(gru, other[f"bias_ih{suffix}"], "z")
+            assert np.array_equal(blocks(mgu, params[f"bias_ih{suffix}"], "f"), -kept)
+            assert not blocks(mgu, params[f"bias_hh{suffix}"], "f").any()
+            assert np.array_equal(params[f"bias_ih{suffix}"][8:], plain[f"bias_ih{suffix}"][8:])
+
+
+def test_vectors_with_a_value_start_there_and_others_are_drawn():
+    params = rl.init(layer_of("rnn_antisymmetric_gated"), seed=[1, 2], bias="uniform")
+    assert all((params[f"weight_eps{end}"] == 0.01).all() for end in ("_l0", "_l0_reverse", "_l1", "_l1_reverse"))
+    assert [name for name, cell in CELLS.items() if cell.vectors and not cell.starts] == ["lstm_peephole"]
 
 
 def test_chrono_retention_is_the_closed_form():

@@ -17,7 +17,7 @@ class Cell(NamedTuple):
     A value may be a NumPy array, a SIMD vector or a scalar on a GPU: only arithmetic and the names of `maths` are used.
 
     * `vectors`: per-unit parameters (peepholes). Then `gates` and `backward` take them as one more tuple, and
-      `backward` returns their gradient as a third entry.
+      `backward` returns their gradient as a third entry. `starts` holds their initial values where they are not drawn.
     * `second_product`: the gate whose recurrent weights act on an operand computed in this step instead of on h.
       `operand(a, state)` gives it, and it is the last entry of kept; `operand_backward(kept, state, d_operand)` gives
       what it adds to (d_a, d_state).
@@ -34,12 +34,14 @@ class Cell(NamedTuple):
     backward: Callable
     separate: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()
+    starts: tuple[float, ...] = ()  # of the vectors in their order; empty: drawn as PyTorch draws its vectors
     second_product: str | None = None
     operand: Callable | None = None
     operand_backward: Callable | None = None
     content: str = "h"  # the gate that proposes new content
     keeps: str | None = None  # the gate that holds the old state when open: forget_bias and chrono set its bias
     writes: str | None = None  # the gate that lets new content in: chrono sets its bias to the opposite sign
+    forgets: str | None = None  # for want of one that keeps, the gate that lets go of the old state when open
 
     @property
     def recurrent_columns(self) -> tuple[int, ...]:
