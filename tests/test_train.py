@@ -1,4 +1,4 @@
-"""The training loop: what it records, who leaves when, the same bits alone, with others, and after every interruption."""
+"""The training loop: what it records, who leaves when, and the same bits alone, with others, and interrupted."""
 
 import numpy as np
 import pytest

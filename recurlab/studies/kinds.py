@@ -34,6 +34,30 @@ def _inits() -> dict:
     return INITS
 
 
+def _tasks() -> dict:
+    from recurlab.tasks import TASKS
+
+    return TASKS
+
+
+def _rules() -> dict:
+    from recurlab.optimise import RULES
+
+    return RULES
+
+
+def _schedules() -> dict:
+    from recurlab.optimise import SCHEDULES
+
+    return SCHEDULES
+
+
+def _penalties() -> dict:
+    from recurlab.penalties import PENALTIES
+
+    return PENALTIES
+
+
 def _name_of(wanted: str, names: Callable[[], Iterable[str]]) -> Kind:
     return Kind(wanted, lambda value: isinstance(value, str) and value in names(), names=names)
 
@@ -42,10 +66,15 @@ SIZE = Kind("a whole number >= 1", lambda value: _whole(value) and value >= 1)
 COUNT = Kind("a whole number >= 0", lambda value: _whole(value) and value >= 0)
 REAL = Kind("a finite number", _finite, float)
 POSITIVE = Kind("a finite number > 0", lambda value: _finite(value) and value > 0, float)
+NON_NEGATIVE = Kind("a finite number >= 0", lambda value: _finite(value) and value >= 0, float)
 SHARE = Kind("a number in [0, 1]", lambda value: _finite(value) and 0 <= value <= 1, float)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 CELL = _name_of("a cell of `recurlab list cells`", _cells)
 INIT = _name_of("an initialisation of `recurlab list inits`", _inits)
+MEMORY_TASK = _name_of("a task of `recurlab list tasks`", _tasks)
+RULE = _name_of("an optimiser: sgd, momentum, rmsprop or adam", _rules)
+SCHEDULE = _name_of("a schedule: constant, linear, cosine or exponential", _schedules)
+PENALTY = _name_of("a penalty of `recurlab list penalties`", _penalties)
 DTYPE = _name_of("float32 or float64", lambda: ("float32", "float64"))
 
 

@@ -1,0 +1,92 @@
+"""What studies that train share: networks of R seeds for a task, how they are trained, and the rows that come of it."""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from recurlab.layers.recurrent import recurrent
+from recurlab.models.sequence import Network, Truncation, network, readout
+from recurlab.tasks import TASKS
+from recurlab.tasks.task import Task
+from recurlab.train import ENDS, MEASURED, Plan, Solved, Trained, train
+from recurlab.weights import init
+
+
+class Setting(NamedTuple):
+    """Networks of one cell for one task, before training."""
+
+    task: Task
+    net: Network
+    params: dict
+    label: str  # cell and initialisation, as a legend shows them
+
+
+def setting(task: str, seeds, cell: str, hidden_size: int, dtype: str, weights: dict) -> Setting:
+    """Networks for a task, one for each seed; `weights` are the arguments of `init`."""
+    found = TASKS[task]
+    layer = recurrent(cell, found.inputs, hidden_size, dtype=dtype)
+    net = network(layer, found.outputs, found.loss, found.at)
+    weights = {name: value for name, value in weights.items() if value is not None}
+    return Setting(found, net, init(layer, seeds, **weights) | readout(net, seeds), label_of(cell, weights))
+
+
+def label_of(cell: str, weights: dict) -> str:
+    """'lstm, orthogonal, forget bias 1': the cell and what its initialisation is beside the default."""
+    told = [cell, *[str(weights[name]) for name in ("recurrent",) if weights.get(name, "uniform") != "uniform"]]
+    told += [f"forget bias {weights['forget_bias']:g}"] if weights.get("forget_bias") is not None else []
+    told += ["chrono"] if weights.get("chrono") is not None else []
+    return ", ".join(told)
+
+
+def run(made: Setting, seeds, plan: Plan, length: int, batch_size: int, **options) -> Trained:
+    """Train the networks of a setting on fresh data of its task."""
+    draw = partial(_draw, made.task, length, batch_size, made.net.layer.dtype)
+    return train(made.net, made.params, seeds, draw, plan, what=f"{made.task.name}, {made.label}", **options)
+
+
+def _draw(task: Task, length: int, batch_size: int, dtype: str, seeds, update: int):
+    return task.draw(seeds, "train", update, length, batch_size, dtype)
+
+
+def solved_if(measure: str | None, below: float) -> Solved | None:
+    """The criterion of a study's parameters; without a measure nobody stops."""
+    return None if measure is None else Solved(measure, below)
+
+
+def truncation_of(steps: tuple[int, int] | None, carry: bool) -> Truncation | None:
+    """(k1, k2) of a study's parameters."""
+    return None if steps is None else Truncation(*steps, carry)
+
+
+def rows(made: Setting, found: Trained, baseline: float) -> dict[str, np.ndarray]:
+    """One row for each point and replica: what was measured, and how the replica ended."""
+    points, replicas = len(found.points), len(found.ended)
+    columns = {name: found.history[name].ravel() for name in MEASURED}
+    return columns | {
+        "replica": np.tile(np.arange(replicas), points),
+        "network": np.full(points * replicas, made.label),
+        "update": np.repeat(found.points, replicas),
+        "last": np.repeat(found.points == found.points[-1], replicas).astype(int),
+        "relative_loss": found.history["loss"].ravel() / baseline,
+        "solved": np.tile(found.outcome == ENDS.index("solved"), points).astype(int),
+        "diverged": np.tile(found.outcome == ENDS.index("diverged"), points).astype(int),
+        "updates": np.tile(found.ended, points),
+    }
+
+
+COLUMNS = {
+    "network": "name; cell and initialisation",
+    "update": "updates; made so far",
+    "last": "flag; 1 for the last point of the run",
+    "loss": "of the task; mean over the updates since the point before, on new data (nats, or squared)",
+    "error": "of the task; share of wrong classes, or the loss itself where targets are numbers",
+    "relative_loss": "1; loss / exact loss of the best guess without memory",
+    "gradient_norm": "1; norm of the whole gradient before clipping, mean since the point before",
+    "largest_norm": "1; the largest of these norms",
+    "applied_norm": "1; norm after clipping, mean since the point before",
+    "penalty": "1; value of the penalty before its weight, mean since the point before",
+    "solved": "flag; 1 if the task was solved within the budget",
+    "diverged": "flag; 1 if loss or gradient became infinite or not a number",
+    "updates": "updates; to solve the task, or the budget if it was not solved (to diverge, if it diverged)",
+}
