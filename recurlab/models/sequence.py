@@ -13,7 +13,7 @@ from recurlab.layers.checks import expect, expect_choice, expect_size
 from recurlab.layers.footprint import replica_groups
 from recurlab.layers.loss import LOSSES
 from recurlab.layers.recurrent import Recurrent, Tape, backward, forward
-from recurlab.random import Stream, uniform
+from recurlab.random import Stream, normal, uniform
 
 OUTPUT = ("weight_out", "bias_out")
 PLACES = ("last", "every")
@@ -83,13 +83,16 @@ def network(layer: Recurrent, outputs: int, loss: str, at: str) -> Network:
     return Network(layer, expect_size("outputs", outputs), loss, at)
 
 
-def readout(net: Network, seeds) -> dict[str, np.ndarray]:
-    """weight_out ~ U(-1/√(D·H), 1/√(D·H)) as PyTorch's nn.Linear, bias_out = 0; one replica for each seed."""
+def readout(net: Network, seeds, sd: float | None = None) -> dict[str, np.ndarray]:
+    """weight_out ~ U(-1/√(D·H), 1/√(D·H)) as PyTorch's nn.Linear, or N(0, sd²), and bias_out = 0; one for each seed."""
     width = net.layer.directions * net.layer.hidden_size
-    shape = (net.outputs, width)
-    weight = np.stack([(2 * uniform(Stream(int(seed), "init weight_out"), shape) - 1) * width**-0.5 for seed in seeds])
-    weight = weight.astype(net.layer.dtype)
+    weight = np.stack([_drawn_readout(int(seed), (net.outputs, width), sd) for seed in seeds]).astype(net.layer.dtype)
     return {"weight_out": weight, "bias_out": np.zeros(weight.shape[:2], weight.dtype)}
+
+
+def _drawn_readout(seed: int, shape: tuple[int, int], sd: float | None) -> np.ndarray:
+    stream = Stream(seed, "init weight_out")
+    return (2 * uniform(stream, shape) - 1) * shape[1] ** -0.5 if sd is None else sd * normal(stream, shape)
 
 
 def check_truncation(truncation: Truncation, steps: int) -> Truncation:

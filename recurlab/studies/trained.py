@@ -22,13 +22,15 @@ class Setting(NamedTuple):
     label: str  # cell and initialisation, as a legend shows them
 
 
-def setting(task: str, seeds, cell: str, hidden_size: int, dtype: str, weights: dict) -> Setting:
-    """Networks for a task, one for each seed; `weights` are the arguments of `init`."""
+def setting(
+    task: str, seeds, cell: str, hidden_size: int, dtype: str, weights: dict, output_sd: float | None = None
+) -> Setting:
+    """Networks for a task, one for each seed; `weights` are the arguments of `init`, see `readout` for output_sd."""
     found = TASKS[task]
     layer = recurrent(cell, found.inputs, hidden_size, dtype=dtype)
     net = network(layer, found.outputs, found.loss, found.at)
     weights = {name: value for name, value in weights.items() if value is not None}
-    return Setting(found, net, init(layer, seeds, **weights) | readout(net, seeds), label_of(cell, weights))
+    return Setting(found, net, init(layer, seeds, **weights) | readout(net, seeds, output_sd), label_of(cell, weights))
 
 
 def label_of(cell: str, weights: dict) -> str:

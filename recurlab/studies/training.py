@@ -35,6 +35,7 @@ def training(
     gain: REAL,
     input_init: INIT,
     input_gain: REAL,
+    output_sd: optional(POSITIVE),
     forget_bias: optional(REAL),
     chrono: optional(SIZE),
     batch_size: SIZE,
@@ -56,7 +57,7 @@ def training(
     """Train one network for each seed on new data at every update; one row for each point, update 0 untrained."""
     weights = {"recurrent": init_name, "gain": gain, "input": input_init, "input_gain": input_gain}
     weights |= {"forget_bias": forget_bias, "chrono": chrono}
-    made = trained.setting(task, seeds, cell, hidden_size, dtype, weights)
+    made = trained.setting(task, seeds, cell, hidden_size, dtype, weights, output_sd)
     plan = Plan(
         updates=updates,
         learning_rate=learning_rate,
@@ -73,7 +74,17 @@ def training(
     found = trained.run(made, seeds, plan, length, batch_size)
     baseline = made.task.baseline(length)
     columns = trained.rows(made, found, baseline)
-    return columns | {"baseline": np.full(len(columns["update"]), baseline)}
+    constant = {"baseline": baseline, "method": method_of(rule, clip, clip_value, penalty, penalty_weight)}
+    return columns | {name: np.full(len(columns["update"]), value) for name, value in constant.items()}
+
+
+def method_of(rule: str, clip, clip_value, penalty: str | None, penalty_weight) -> str:
+    """'sgd, norm ≤ 1, omega_paper': how the replicas of a launch are trained; a setting that differs is only named."""
+    told = [rule]
+    for name, values in (("norm", clip), ("entries", clip_value)):
+        different = set(np.ravel(values).tolist()) - {None}
+        told += [f"{name} ≤ {different.pop():g}" if len(different) == 1 else name] if different else []
+    return ", ".join([*told, *([penalty] if penalty is not None and np.any(penalty_weight) else [])])
 
 
 def _or_infinite(threshold) -> np.ndarray:
@@ -84,5 +95,8 @@ def _or_infinite(threshold) -> np.ndarray:
 TRAINING = Study(
     function=training,
     replicas=("learning_rate", "clip", "clip_value", "penalty_weight", "gain", "input_gain"),
-    columns={**trained.COLUMNS, "baseline": "of the task; exact loss of the best guess without memory"},
+    columns={**trained.COLUMNS, 
+        "baseline": "of the task; exact loss of the best guess without memory",
+        "method": "name; optimiser, clipping and penalty",
+    },
 )
