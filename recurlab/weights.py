@@ -115,10 +115,10 @@ def init(
     """Parameters of a layer: `recurrent` and `input` name the initialiser of each gate's block (see INITS).
 
     `bias="uniform"` is PyTorch's U(-1/√H, 1/√H) for both biases. `forget_bias` sets b_ih of the gate that keeps the
-    state (f of the LSTM, z of the GRU), and its opposite where open means to let go (f of the MGU). `chrono` = T_max
-    draws that bias as ln u, u ~ U[1, T_max - 1], and gives the LSTM's input gate the opposite (Tallec & Ollivier 2018).
-    A sequence for seed, gain, input_gain, forget_bias or chrono gives a leading replica axis; a replica equals the
-    network made from its own values alone.
+    state (f of the LSTM, z of the GRU), and its negative where only a gate that writes holds it (z of the minimal GRU).
+    `chrono` = T_max draws that bias as ln u, u ~ U[1, T_max - 1], and gives the LSTM's input gate the opposite (Tallec
+    & Ollivier 2018). `recurrent` and `gain` are for W_hh, where a cell has one. A sequence for seed, gain, input_gain,
+    forget_bias or chrono gives a leading replica axis; a replica equals the network made from its own values alone.
 
     Raises ValueError for an unknown name, a gate bias on a cell without that gate, or T_max below 3.
     """
@@ -152,7 +152,7 @@ def _check_gate_bias(layer, forget_bias, chrono) -> None:
     """Only one of the two, and only for a cell with a gate that keeps the state."""
     expect(forget_bias is None or chrono is None, "forget_bias, chrono", "both", "one of them")
     expect(
-        (forget_bias is None and chrono is None) or layer.spec.keeps or layer.spec.forgets,
+        (forget_bias is None and chrono is None) or layer.spec.holds,
         "forget_bias, chrono",
         f"cell {layer.cell}",
         "a cell with a gate that keeps the state",
@@ -162,7 +162,7 @@ def _check_gate_bias(layer, forget_bias, chrono) -> None:
 
 def _network(layer, recurrent, input, bias, seed, gain, input_gain, forget_bias, chrono) -> dict[str, np.ndarray]:
     """The parameters of one replica, without a replica axis."""
-    params, starts = {}, _starts(layer)
+    params = {}
     for name, shape in parameter_shapes(layer).items():
         if name.startswith("weight_hh"):
             value = _blocks(recurrent, seed, name, shape, layer.hidden_size, gain)
@@ -170,20 +170,13 @@ def _network(layer, recurrent, input, bias, seed, gain, input_gain, forget_bias,
             value = _blocks(input, seed, name, shape, layer.hidden_size, input_gain)
         elif name.startswith("bias") and bias == "zeros":
             value = np.zeros(shape)
-        elif name in starts:
-            value = np.full(shape, starts[name])
         else:  # biases and peepholes, as PyTorch draws its vectors
             value = (2 * uniform(Stream(seed, f"init {name}"), shape) - 1) / np.sqrt(layer.hidden_size)
         params[name] = value
+    if layer.spec.initial_vectors:
+        _set_vectors(layer, params, seed)
     _set_gate_bias(layer, params, seed, forget_bias, chrono)
     return {name: value.astype(layer.dtype) for name, value in params.items()}
-
-
-def _starts(layer) -> dict[str, float]:
-    """The value of every vector that is not drawn."""
-    cell = layer.spec
-    values = dict(zip(cell.vectors, cell.starts, strict=True)) if cell.starts else {}
-    return {f"weight_{vector}{suffix}": value for _, _, suffix in layer.passes for vector, value in values.items()}
 
 
 def _blocks(init_name, seed, name, shape, hidden, gain) -> np.ndarray:
@@ -191,6 +184,14 @@ def _blocks(init_name, seed, name, shape, hidden, gain) -> np.ndarray:
     gates = range(shape[0] // hidden)
     blocks = [matrix(init_name, Stream(seed, f"init {name}", step=g), hidden, shape[1], gain) for g in gates]
     return np.concatenate(blocks)
+
+
+def _set_vectors(layer, params, seed) -> None:
+    """The vectors as the cell makes them from the uniform numbers at their addresses."""
+    for _, _, suffix in layer.passes:
+        names = [f"weight_{vector}{suffix}" for vector in layer.spec.vectors]
+        uniforms = tuple(uniform(Stream(seed, f"init {name}"), (layer.hidden_size,)) for name in names)
+        params |= zip(names, layer.spec.initial_vectors(uniforms), strict=True)
 
 
 def _set_gate_bias(layer, params, seed, forget_bias, chrono) -> None:
@@ -202,13 +203,9 @@ def _set_gate_bias(layer, params, seed, forget_bias, chrono) -> None:
         bias = forget_bias
         if chrono is not None:
             bias = np.log(1 + (chrono - 2) * uniform(Stream(seed, f"init chrono{suffix}"), (hidden,)))
-        for gate, sign in _gate_signs(cell, chrono is not None).items():
+        gates = list(cell.holds.items())
+        for gate, sign in gates if chrono is not None else gates[:1]:
             rows = slice(cell.gates.index(gate) * hidden, (cell.gates.index(gate) + 1) * hidden)
             params[f"bias_ih{suffix}"][rows] = sign * bias
-            params[f"bias_hh{suffix}"][rows] = 0
-
-
-def _gate_signs(cell, writes: bool) -> dict[str, float]:
-    """The gates whose bias decides how long the state stays, with the sign of a bias that keeps it."""
-    signs = {cell.keeps: 1.0} if cell.keeps else {cell.forgets: -1.0}
-    return signs | ({cell.writes: -1.0} if writes and cell.writes else {})
+            if cell.recurrent_matrix:
+                params[f"bias_hh{suffix}"][rows] = 0

@@ -178,6 +178,32 @@ def ugrnn(p, x, state):
     z, n = sigmoid(a_z), np.tanh(a_n)
     h_new = z * h + (1 - z) * n
     return (h_new,), {"z": z, "n": n, "h": h_new}
+def indrnn(p, x, state):
+    h = relu(from_input(p, x) + p["weight_u"] * state[0])
+    return (h,), {"h": h}
+
+
+def min_gru(p, x, state):
+    a_z, n = split(from_input(p, x), 2)
+    z = sigmoid(a_z)
+    h = (1 - z) * state[0] + z * n
+    return (h,), {"z": z, "n": n, "h": h}
+
+
+def min_lstm(p, x, state):
+    a_f, a_i, n = split(from_input(p, x), 3)
+    f, i = sigmoid(a_f), sigmoid(a_i)
+    h = f / (f + i) * state[0] + i / (f + i) * n
+    return (h,), {"f": f, "i": i, "n": n, "h": h}
+
+
+def lru(p, x, state):
+    """s' = λ s + γ a in complex numbers, as 2 × 2 matrices: the complex step of a derivative needs the letter i."""
+    (a_re, a_im), (re, im) = split(from_input(p, x), 2), state
+    turn = np.stack([p["weight_lambda_re"], -p["weight_lambda_im"], p["weight_lambda_im"], p["weight_lambda_re"]], -1)
+    turned = times(turn.reshape(*turn.shape[:-1], 2, 2), np.stack(np.broadcast_arrays(re, im), -1))
+    re_new, im_new = turned[..., 0] + p["weight_gamma"] * a_re, turned[..., 1] + p["weight_gamma"] * a_im
+    return (re_new, im_new), {"re": re_new, "im": im_new, "a_re": a_re, "a_im": a_im}
 
 
 STEPS = {
@@ -199,6 +225,10 @@ STEPS = {
     "gru_reset_before": gru_reset_before,
     "mgu": mgu,
     "ugrnn": ugrnn,
+    "indrnn": indrnn,
+    "min_gru": min_gru,
+    "min_lstm": min_lstm,
+    "lru": lru,
 }
 GATES = dict.fromkeys(STEPS, 1) | {"lstm": 4, "lstm_peephole": 4, "gru": 3, "gru_reset_before": 3, "mgu": 2, "ugrnn": 2}
 GATES |= dict.fromkeys(("lstm_no_input_gate", "lstm_no_forget_gate", "lstm_no_output_gate", "lstm_coupled"), 3)
@@ -206,6 +236,10 @@ GATES |= {"lstm_no_input_activation": 4, "lstm_no_output_activation": 4, "rnn_an
 STATES = {cell: ("h", "c") if cell.startswith("lstm") else ("h",) for cell in STEPS}
 VECTORS = dict.fromkeys(STEPS, ()) | {"lstm_peephole": ("ci", "cf", "co")}
 VECTORS |= dict.fromkeys(("rnn_antisymmetric", "rnn_antisymmetric_gated"), ("eps",))
+GATES |= {"min_gru": 2, "min_lstm": 3, "lru": 2}
+STATES |= {"lru": ("re", "im")}
+VECTORS |= {"indrnn": ("u",), "lru": ("lambda_re", "lambda_im", "gamma")}
+WITHOUT_RECURRENT_MATRIX = ("indrnn", "min_gru", "min_lstm", "lru")
 
 
 def shapes_of(cell, input_size, hidden_size, layers=1, directions=1):
@@ -214,9 +248,9 @@ def shapes_of(cell, input_size, hidden_size, layers=1, directions=1):
     for level in range(layers):
         for suffix in (f"_l{level}", f"_l{level}_reverse")[:directions]:
             width = input_size if level == 0 else directions * hidden_size
-            shapes[f"weight_ih{suffix}"] = (rows, width)
-            shapes[f"weight_hh{suffix}"] = (rows, hidden_size)
-            shapes[f"bias_ih{suffix}"] = shapes[f"bias_hh{suffix}"] = (rows,)
+            parts = {"ih": width} | ({} if cell in WITHOUT_RECURRENT_MATRIX else {"hh": hidden_size})
+            shapes |= {f"weight_{part}{suffix}": (rows, columns) for part, columns in parts.items()}
+            shapes |= {f"bias_{part}{suffix}": (rows,) for part in parts}
             for vector in VECTORS[cell]:
                 shapes[f"weight_{vector}{suffix}"] = (hidden_size,)
     return shapes

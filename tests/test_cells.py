@@ -113,9 +113,9 @@ def test_a_cell_says_what_it_is(name):
     assert cell.equation.startswith(("h", *cell.gates)) and "h' = " in cell.equation
     assert all(gate in cell.equation for gate in (*cell.gates, *cell.vectors))
     assert any(character.isdigit() for character in cell.source)  # a year
-    assert {cell.keeps, cell.writes, cell.forgets} <= {None, *cell.gates}
-    assert not (cell.keeps and cell.forgets)
+    assert {cell.keeps, cell.writes} <= {None, *cell.gates}
     assert {*cell.separate} <= {*cell.gates} and cell.second_product in (None, *cell.gates)
+    assert cell.recurrent_matrix or not (cell.separate or cell.second_product)
 
 
 def test_no_two_cells_share_a_name_an_equation_or_a_source():
@@ -170,9 +170,8 @@ def compiled_step(cell, dtype):
     params = {name: np.zeros(shape, dtype) for name, shape in parameter_shapes(layer).items()}
     params |= {f"weight_{name}_l0": vector for name, vector in zip(cell.vectors, vectors, strict=True)}
     params["bias_ih_l0"] = a[:gates].ravel()
-    recurrent_part = params["bias_hh_l0"].reshape(gates, UNITS)
     for k, gate in enumerate(cell.separate):
-        recurrent_part[cell.gates.index(gate)] = a[gates + k]
+        params["bias_hh_l0"].reshape(gates, UNITS)[cell.gates.index(gate)] = a[gates + k]
     initial = tuple(part.reshape(1, 1, UNITS) for part in state)
     _, final, tape = forward(layer, params, np.zeros((1, 1, 1), dtype), initial)
     dstate = tuple(part.reshape(1, 1, UNITS) for part in d_new)

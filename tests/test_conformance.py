@@ -520,7 +520,7 @@ def test_a_layer_leaves_the_callers_floating_point_state_as_it_was(callers, flus
 
 TWO_STEPS = Case(steps=2, batch=1, inputs=2, hidden=2, directions=2)
 SLICES = CASES["two slices, bidirectional, lengths"]
-SLICED = ("rnn_tanh", "lstm_peephole", "gru", "gru_reset_before")  # every branch of the kernels
+SLICED = ("rnn_tanh", "lstm_peephole", "gru", "gru_reset_before", "lru")  # every branch of the kernels
 CHECKS = {f"forward of {cell}": (check_forward, cell, SMALL) for cell in CELLS}
 CHECKS |= {f"gradients of {cell}": (check_gradients, cell, SMALL) for cell in CELLS}
 CHECKS |= {f"replicas of {cell}": (check_replicas, cell, TWO_STEPS) for cell in ("lstm_peephole", "gru")}

@@ -172,7 +172,7 @@ def run_layers(cache, cells):
 
 @pytest.fixture(scope="module")
 def first(cache):
-    return run_layers(cache, ("lstm_peephole", "gru", "gru_reset_before"))
+    return run_layers(cache, ("lstm_peephole", "gru", "gru_reset_before", "indrnn"))
 
 
 @needs_compiler
@@ -203,7 +203,7 @@ came, _ = by_columns(2 * ones, 3 * ones, np.ones((width, width), "float32"), "in
 square = np.arange(width * width, dtype="float32")
 arrays = V_x, V_h, W_x, W_h = [np.zeros_like(square) for _ in range(4)]
 b, bias, orders = ones.ravel(), 0 * ones.ravel(), np.zeros((2, 1), np.int64)
-packing.prepare()(square, square, b, b, orders, *arrays, bias, 1, width, width, width, True)
+packing.prepare()(square, square, b, b, orders, *arrays, bias, 1, width, width, width, width, True)
 right = all((W.reshape(width, width) == square.reshape(width, width).T).all() for W in (W_x, W_h))
 right = right and (bias == 2).all()
 print(json.dumps({"product": sorted(set(came.ravel().tolist())), "turned": bool(right), "width": simd.BITS}))

@@ -144,7 +144,8 @@ def measured(cell, case, rows=slice(None)):
     found["by lag"] = rl.gradient_by_lag(layer, p.params, tape, dy, dstate)
     if case.layers == 1:
         found["plain"] = gradient.plain_gradient_by_lag(layer, p.params, tape, dy)
-        found["shares"] = gradient.lag_shares(layer, p.params, tape, dy)
+        if layer.spec.recurrent_matrix:
+            found["shares"] = gradient.lag_shares(layer, p.params, tape, dy)
     return found
 
 
@@ -293,6 +294,8 @@ def test_cell_gradient_of_zero_weights_decays_as_the_forget_gate(bias, dtype):
 
 # the share of each lag
 
+WITH_MATRIX = [name for name, cell in CELLS.items() if cell.recurrent_matrix]
+
 
 def naive_shares(cell, p, case):
     """⟨g_k, g⟩ / ‖g‖² with g_k the gradient of W_hh from the step that lies k before the end of each row."""
@@ -310,7 +313,7 @@ def naive_shares(cell, p, case):
 
 
 @pytest.mark.parametrize("name", FLAT)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", WITH_MATRIX)
 def test_lag_shares_are_those_of_brute_force_and_sum_to_one(cell, name):
     case, (layer, p, tape) = CASES[name], run(cell, name)
     shares = gradient.lag_shares(layer, p.params, tape, p.dy)
@@ -318,7 +321,7 @@ def test_lag_shares_are_those_of_brute_force_and_sum_to_one(cell, name):
     assert_close(shares, naive_shares(cell, p, case), 1e-11)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", WITH_MATRIX)
 def test_lag_shares_of_a_replica_are_those_of_the_network_alone(cell):
     layer, _, together, alone = run_replicas(cell, "lengths")
     dy = np.stack([problem(cell, CASES["lengths"], seed).dy for seed in range(3)])
@@ -595,6 +598,17 @@ def test_inspect_weights_tells_every_gate_of_every_pass(replicas):
             assert np.isnan(row["half_life"])
 
 
+def test_the_half_life_is_that_of_the_state_at_the_biases():
+    """ln 2 / -ln k with k = 1 - σ(b_z) and f / (f + i); without W_hh there is no spectrum."""
+    sigma = 1 / (1 + np.exp(-1.0))
+    for cell, gate, keeps in (("min_gru", "z", sigma), ("min_lstm", "f", sigma / (sigma + 0.5)), ("gru", "z", sigma)):
+        layer = rl.recurrent(cell, 3, 8, dtype="float64")
+        rows = {row["gate"]: row for row in inspect_weights(layer, rl.init(layer, forget_bias=1.0))}
+        assert rows[gate]["half_life"] == pytest.approx(np.log(2) / -np.log(keeps), rel=1e-14)
+        assert np.isnan([row["half_life"] for name, row in rows.items() if name != gate]).all()
+        assert np.isnan(rows[gate]["spectral_radius"]) == cell.startswith("min")
+
+
 def test_a_cell_without_a_gate_that_keeps_has_no_half_life():
     layer = rl.recurrent("rnn_tanh", 3, 8)
     (row,) = inspect_weights(layer, rl.init(layer, recurrent="spectral_radius", gain=0.9))
@@ -602,6 +616,13 @@ def test_a_cell_without_a_gate_that_keeps_has_no_half_life():
 
 
 # refusals
+
+
+@pytest.mark.parametrize("cell", sorted(set(CELLS) - set(WITH_MATRIX)))
+def test_shares_of_a_matrix_that_is_not_there_are_refused(cell):
+    layer, p, tape = run(cell, "odd sizes")
+    with pytest.raises(ValueError, match=f"layer: expected a cell with a recurrent matrix, got cell {cell}"):
+        gradient.lag_shares(layer, p.params, tape, p.dy)
 
 
 def test_a_bidirectional_layer_is_refused():

@@ -19,6 +19,7 @@ TESTS = Path(__file__).resolve().parent
 PACKAGE = TESTS.parent / "recurlab"
 LSTM, GRU, RNN, TABLE = "cells/lstm.py", "cells/gru.py", "cells/rnn.py", "cells/__init__.py"
 VARIANTS, MGU, UGRNN, EULER = "cells/lstm_variants.py", "cells/mgu.py", "cells/ugrnn.py", "cells/antisymmetric.py"
+INDRNN, MINIMAL, LRU = "cells/indrnn.py", "cells/minimal.py", "cells/lru.py"
 PLAIN, BLOCKS, PACKING, JOB = "kernels/plain.py", "kernels/blocks.py", "kernels/packing.py", "kernels/job.py"
 FORWARD, BACKWARD, POINTWISE = "kernels/forward.py", "kernels/backward.py", "kernels/pointwise.py"
 MATHS, MATRICES, PASSES, LAYER = "maths.py", "layers/matrices.py", "layers/passes.py", "layers/recurrent.py"
@@ -141,6 +142,39 @@ DERIVATIVES: dict[str, Edits] = {
     "GRU: direct path to the old h dropped": [(GRU, "(ONE - n * n), d_new[0] * z\n", "(ONE - n * n), ZERO\n")],
     "reset before: d_r without h": [(GRU, "d_operand * state[0] * r * (ONE - r)", "d_operand * r * (ONE - r)")],
     "reset before: old h through r h dropped": [(GRU, "(d_operand * r,)", "(ZERO,)")],
+    "IndRNN: relu' is 1 everywhere": [(INDRNN, "d_new[0] * step(kept[0])", "d_new[0]")],
+    "IndRNN: old h without u": [(INDRNN, "(d_a * vectors[0],)", "(d_a,)")],
+    "IndRNN: d_u from the new h": [(INDRNN, "(d_a * state[0],)", "(d_a * new_state[0],)")],
+    "minimal GRU: z and 1-z exchanged": [
+        (MINIMAL, "(state[0] + z * (n - state[0]),)", "(n + z * (state[0] - n),)"),
+        (
+            MINIMAL,
+            "(d * (n - state[0]) * z * (ONE - z), d * z), (d * (ONE - z),)",
+            "(d * (state[0] - n) * z * (ONE - z), d * (ONE - z)), (d * z,)",
+        ),
+    ],
+    "minimal GRU d_z: sign": [(MINIMAL, "(d * (n - state[0]) * z", "(d * (state[0] - n) * z")],
+    "minimal GRU d_n: z missing": [(MINIMAL, "(ONE - z), d * z), (d", "(ONE - z), d), (d")],
+    "minimal GRU: direct path to the old h dropped": [(MINIMAL, "d * z), (d * (ONE - z),)", "d * z), (d,)")],
+    "minimal LSTM: shares exchanged": [(MINIMAL, "return f * whole, i * whole", "return i * whole, f * whole")],
+    "minimal LSTM: shares not of one": [(MINIMAL, "whole = ONE / (f + i)", "whole = ONE")],
+    "minimal LSTM d_f: 1 - f missing": [(MINIMAL, "(d_log * (ONE - f), ", "(d_log, ")],
+    "minimal LSTM d_i: sign": [(MINIMAL, "(d_log * -ONE)", "(d_log * ONE)")],
+    "minimal LSTM d_n: share missing": [(MINIMAL, "d_new[0] * enters), (", "d_new[0]), (")],
+    "minimal LSTM: direct path to the old h dropped": [(MINIMAL, "(d_new[0] * stays,)", "(d_new[0],)")],
+    "LRU turns the other way": [
+        (LRU, "re = real * state[0] - imaginary", "re = real * state[0] + imaginary"),
+        (LRU, "im = imaginary * state[0] + real", "im = real * state[1] - imaginary * state[0] + 0 * real"),
+        (LRU, "real * d_re + imaginary", "real * d_re - imaginary"),
+        (LRU, "real * d_im - imaginary", "real * d_im + imaginary"),
+        (LRU, "d_im * state[0] - d_re * state[1]", "d_re * state[1] - d_im * state[0]"),
+    ],
+    "LRU: gamma of the imaginary part dropped": [(LRU, "+ gamma * a[1]", "+ a[1]")],
+    "LRU: gradient through the other part dropped": [(LRU, "real * d_re + imaginary * d_im,", "real * d_re,")],
+    "LRU d_lambda: turned the other way": [
+        (LRU, "d_im * state[0] - d_re * state[1]", "d_im * state[0] + d_re * state[1]")
+    ],
+    "LRU d_gamma of the real part alone": [(LRU, "d_re * kept[2] + d_im * kept[3]", "d_re * kept[2]")],
 }
 
 # Cells made of other cells: what they change, misread forward and backward, or forgotten in one of the two.
@@ -467,6 +501,12 @@ STEPS: dict[str, Edits] = {
     "working memory too small for the operand": [(FORWARD, " + n.second * n.blocks * rows", "")],
     "working memory too small going back": [(BACKWARD, "return (n.states + n.second) * n.blocks * rows +", "return")],
     # products of a step
+    "no recurrent product at all": [(FORWARD, "if not n.recurrent:", "if n.recurrent:")],
+    "gradient of W_hh without W_hh": [(BACKWARD, "if n.recurrent and grads.W_h.size:", "if grads.W_x.size:")],
+    "no gradient of W_hh": [(BACKWARD, "if n.recurrent and grads.W_h.size:", "if False:")],
+    "no gradient of W_ih without W_hh": [
+        (BACKWARD, "    if grads.W_x.size:\n", "    if n.recurrent and grads.W_x.size:\n")
+    ],
     "recurrent part in the input part's plane": [
         (FORWARD, "plane = (n.separate + first) * n.blocks", "plane = first * n.blocks")
     ],
@@ -585,6 +625,7 @@ LAYERS: dict[str, Edits] = {
     ],
     "gradient of the second slice's peepholes dropped": [(PASSES, "total += apart[:, s]", "pass")],
     "gradient of the second slice's bias dropped": [(PACKING, "for u in range(1, slices):", "for u in range(0):")],
+    "without W_hh a recurrent bias of ones": [(PASSES, "b_ih, np.zeros_like(b_ih)", "b_ih, np.ones_like(b_ih)")],
     "initial state ignored": [(FORWARD, "states_in(job, initial,", "states_in(job, 0 * initial,")],
     "initial state of the first pass for all": [
         (LAYER, "ascontiguousarray(state[:, :, k])", "ascontiguousarray(state[:, :, 0])")

@@ -54,11 +54,12 @@ def test_same_weights_are_the_same_bytes_and_views_are_saved_as_they_look(path):
 
 @pytest.mark.parametrize("prefix", ["", "encoder.lstm."])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_state_dict_without_metadata_needs_its_cell(path, shape, prefix):
-    layer, params = network("gru", **SHAPES[shape])
+@pytest.mark.parametrize("cell", ["gru", "min_lstm"])
+def test_a_state_dict_without_metadata_needs_its_cell(path, cell, shape, prefix):
+    layer, params = network(cell, **SHAPES[shape])
     others = {"decoder.weight": np.ones(3, np.float32)} if prefix else {}
     save_file({prefix + name: array for name, array in params.items()} | others, path)
-    found_layer, found = rl.load(path, cell="gru", prefix=prefix)
+    found_layer, found = rl.load(path, cell=cell, prefix=prefix)
     assert found_layer == layer
     assert_same_bits(found, params)
     with pytest.raises(ValueError, match=f"{path}: cell: expected one of rnn_tanh, .*no metadata"):

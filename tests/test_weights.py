@@ -10,11 +10,11 @@ from scipy import stats
 import recurlab as rl
 from recurlab.cells import CELLS
 from recurlab.measures import theory
-from recurlab.random import Stream, normal
+from recurlab.random import Stream, normal, uniform
 from recurlab.weights import INITS, matrix
 
-GATED = [name for name, cell in CELLS.items() if cell.keeps]
-PLAIN = [name for name, cell in CELLS.items() if not (cell.keeps or cell.forgets)]
+GATED = [name for name, cell in CELLS.items() if cell.holds]
+PLAIN = [name for name, cell in CELLS.items() if not cell.holds]
 
 
 @cache
@@ -227,15 +227,24 @@ def test_every_gate_gets_its_own_block(cell, name):
     layer = layer_of(cell)
     params = rl.init(layer, seed=5, recurrent=name, input="gaussian", gain=0.5, input_gain=2.0)
     for _, _, suffix in layer.passes:
-        W_hh, W_ih = params[f"weight_hh{suffix}"], params[f"weight_ih{suffix}"]
-        for g in range(len(layer.spec.gates)):
-            rows = slice(8 * g, 8 * g + 8)
-            address = Stream(5, f"init weight_hh{suffix}", step=g)
-            assert np.array_equal(W_hh[rows], matrix(name, address, 8, gain=0.5))
-            address = Stream(5, f"init weight_ih{suffix}", step=g)
-            assert np.array_equal(W_ih[rows], matrix("gaussian", address, 8, W_ih.shape[1], gain=2.0))
-        for part in ("ih", "hh"):
+        drawn = {"hh": (name, 0.5), "ih": ("gaussian", 2.0)}
+        for part in parts_of(layer):
+            weight, (own, gain) = params[f"weight_{part}{suffix}"], drawn[part]
+            for g in range(len(layer.spec.gates)):
+                address = Stream(5, f"init weight_{part}{suffix}", step=g)
+                assert np.array_equal(weight[8 * g : 8 * g + 8], matrix(own, address, 8, weight.shape[1], gain=gain))
             assert not params[f"bias_{part}{suffix}"].any()
+
+
+def parts_of(layer):
+    """Of the weights and biases of a layer: ih, and hh where the cell has a recurrent matrix."""
+    return ("ih", "hh") if layer.spec.recurrent_matrix else ("ih",)
+
+
+def holding_of(layer):
+    """The gate that forget_bias sets, and the sign with which its bias holds the state."""
+    cell = layer.spec
+    return (cell.keeps, 1) if cell.keeps else (cell.writes, -1)
 
 
 def test_orthogonal_blocks_of_gates_and_layers_are_independent():
@@ -263,17 +272,32 @@ def test_uniform_biases_and_peepholes_are_pytorchs():
     assert np.array_equal(peepholes, params["weight_ci_l0"])  # zero biases leave peepholes drawn
 
 
+def test_the_vectors_of_a_cell_may_come_from_uniform_numbers_in_its_own_way():
+    """IndRNN: u itself. LRU: |λ|² uniform, any angle, and γ² = 1 - |λ|², which gives white inputs Var = 1."""
+    u = rl.init(rl.recurrent("indrnn", 3, 500, dtype="float64"), seed=1)["weight_u_l0"]
+    assert np.array_equal(u, uniform(Stream(1, "init weight_u_l0"), (500,)))
+    params = rl.init(rl.recurrent("lru", 3, 1000, num_layers=2, dtype="float64"), seed=1)
+    for suffix in ("_l0", "_l1"):
+        factor = params[f"weight_lambda_re{suffix}"] + 1j * params[f"weight_lambda_im{suffix}"]
+        assert_distribution(np.abs(factor) ** 2, stats.uniform(0, 1).cdf)
+        assert_distribution(np.angle(factor), stats.uniform(-np.pi, 2 * np.pi).cdf)
+        assert np.abs(np.abs(factor) ** 2 + params[f"weight_gamma{suffix}"] ** 2 - 1).max() < 1e-14
+    assert not np.array_equal(params["weight_gamma_l0"], params["weight_gamma_l1"])
+
+
 @pytest.mark.parametrize("cell", GATED)
 def test_forget_bias_stands_in_bias_ih_of_the_gate_that_keeps(cell):
     layer = layer_of(cell)
     plain, params = (rl.init(layer, seed=1, bias="uniform", forget_bias=value) for value in (None, 2.5))
-    kept, others = layer.spec.keeps, [gate for gate in layer.spec.gates if gate != layer.spec.keeps]
-    assert kept == ("f" if "f" in layer.spec.gates else "z")
+    kept, sign = holding_of(layer)
+    opened = cell in ("min_gru", "mgu", "rnn_antisymmetric_gated")  # their gate lets go of the state when open
+    assert (kept, sign) == ("f" if "f" in layer.spec.gates else "z", -1 if opened else 1)
     for _, _, suffix in layer.passes:
-        assert np.all(blocks(layer, params[f"bias_ih{suffix}"], kept) == 2.5)
-        assert np.all(blocks(layer, params[f"bias_hh{suffix}"], kept) == 0)
-        for gate in others:
-            for name in (f"bias_ih{suffix}", f"bias_hh{suffix}"):
+        assert np.all(blocks(layer, params[f"bias_ih{suffix}"], kept) == sign * 2.5)
+        if layer.spec.recurrent_matrix:
+            assert np.all(blocks(layer, params[f"bias_hh{suffix}"], kept) == 0)
+        for gate in set(layer.spec.gates) - {kept}:
+            for name in (f"bias_{part}{suffix}" for part in parts_of(layer)):
                 assert np.array_equal(blocks(layer, params[name], gate), blocks(layer, plain[name], gate))
     weights = [name for name in params if name.startswith("weight")]
     assert all(np.array_equal(params[name], plain[name]) for name in weights)
@@ -283,26 +307,25 @@ def test_forget_bias_stands_in_bias_ih_of_the_gate_that_keeps(cell):
 def test_chrono_biases_are_logs_of_uniform_times(cell):
     layer = rl.recurrent(cell, 3, 500, num_layers=2, dtype="float64")
     params = rl.init(layer, seed=1, recurrent="identity", input="identity", bias="uniform", chrono=40)
-    writes = {layer.spec.writes} - {None}
+    holding, sign = holding_of(layer)
+    writes = {layer.spec.writes} - {None, holding}
     assert writes == {"i"} & {*layer.spec.gates}
-    times = [np.exp(blocks(layer, params[f"bias_ih{suffix}"], layer.spec.keeps)) for suffix in ("_l0", "_l1")]
+    times = [np.exp(sign * blocks(layer, params[f"bias_ih{suffix}"], holding)) for suffix in ("_l0", "_l1")]
     assert_distribution(times, stats.uniform(1, 38).cdf)  # n = 1000, so the largest lies within 0.4 of the end
     assert np.min(times) >= 1 and 39 - 0.4 < np.max(times) <= 39
     assert abs(np.corrcoef(times)[0, 1]) < 4 / np.sqrt(500)
     for _, _, suffix in layer.passes:
         for gate in writes:
-            kept = blocks(layer, params[f"bias_ih{suffix}"], layer.spec.keeps)
+            kept = blocks(layer, params[f"bias_ih{suffix}"], holding)
             assert np.array_equal(blocks(layer, params[f"bias_ih{suffix}"], gate), -kept)
-        for gate in {layer.spec.keeps} | writes:
-            assert not blocks(layer, params[f"bias_hh{suffix}"], gate).any()
-        for gate in set(layer.spec.gates) - {layer.spec.keeps} - writes:
-            assert blocks(layer, params[f"bias_hh{suffix}"], gate).all()  # as drawn
+        for gate in layer.spec.gates if layer.spec.recurrent_matrix else ():  # others as drawn
+            assert blocks(layer, params[f"bias_hh{suffix}"], gate).any() == (gate not in {holding} | writes)
 
 
 def test_a_gate_that_forgets_gets_the_opposite_bias():
     """The share that stays is 1 - σ(-b) = σ(b), as in a cell with a gate that keeps."""
     mgu, gru = layer_of("mgu"), layer_of("gru")
-    assert mgu.spec.forgets == "f" and mgu.spec.keeps is None
+    assert mgu.spec.holds == {"f": -1.0}
     for settings in ({"forget_bias": 2.5}, {"chrono": 40}):
         params, other = (rl.init(layer, seed=1, bias="uniform", **settings) for layer in (mgu, gru))
         plain = rl.init(mgu, seed=1, bias="uniform")
@@ -316,7 +339,7 @@ def test_a_gate_that_forgets_gets_the_opposite_bias():
 def test_vectors_with_a_value_start_there_and_others_are_drawn():
     params = rl.init(layer_of("rnn_antisymmetric_gated"), seed=[1, 2], bias="uniform")
     assert all((params[f"weight_eps{end}"] == 0.01).all() for end in ("_l0", "_l0_reverse", "_l1", "_l1_reverse"))
-    assert [name for name, cell in CELLS.items() if cell.vectors and not cell.starts] == ["lstm_peephole"]
+    assert [name for name, cell in CELLS.items() if cell.vectors and not cell.initial_vectors] == ["lstm_peephole"]
 
 
 def test_chrono_retention_is_the_closed_form():

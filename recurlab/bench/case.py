@@ -71,10 +71,11 @@ def problem_of(case: Case) -> Problem:
 def useful_flops(case: Case, input_gradient: bool = True) -> int:
     """6 T B G H (H + I) a replica, two for each multiply-add of forward, dL/d(h, x) and dL/dW.
 
-    Without dL/dx they are 2 T B G H I fewer.
+    Without dL/dx they are 2 T B G H I fewer, without W_hh 6 T B G H H.
     """
-    products = case.T * case.B * len(CELLS[case.cell].gates) * case.H
-    return products * (6 * case.H + (6 if input_gradient else 4) * case.I)
+    cell = CELLS[case.cell]
+    products = case.T * case.B * len(cell.gates) * case.H
+    return products * (6 * case.H * cell.recurrent_matrix + (6 if input_gradient else 4) * case.I)
 
 
 def row(suite: str, case: Case | None, **values) -> dict:

@@ -20,8 +20,9 @@ class CostModel(NamedTuple):
 
 def _work(row: dict) -> tuple[float, float]:
     """FLOPs of the products (the bias counts as one more input), and units × steps."""
-    units = row["T"] * row["B"] * row["H"] * row["R"]
-    return 6.0 * units * len(CELLS[row["cell"]].gates) * (row["H"] + row["I"] + 1), float(units)
+    units, cell = row["T"] * row["B"] * row["H"] * row["R"], CELLS[row["cell"]]
+    columns = row["H"] * cell.recurrent_matrix + row["I"] + 1
+    return 6.0 * units * len(cell.gates) * columns, float(units)
 
 
 def fit(rows: list[dict]) -> CostModel:

@@ -3,6 +3,8 @@
 from recurlab.cells.antisymmetric import RNN_ANTISYMMETRIC, RNN_ANTISYMMETRIC_GATED
 from recurlab.cells.cell import Cell
 from recurlab.cells.gru import GRU, GRU_RESET_BEFORE
+from recurlab.cells.indrnn import INDRNN
+from recurlab.cells.lru import LRU
 from recurlab.cells.lstm import LSTM, LSTM_PEEPHOLE
 from recurlab.cells.lstm_variants import (
     LSTM_COUPLED,
@@ -13,6 +15,7 @@ from recurlab.cells.lstm_variants import (
     LSTM_NO_OUTPUT_GATE,
 )
 from recurlab.cells.mgu import MGU
+from recurlab.cells.minimal import MIN_GRU, MIN_LSTM
 from recurlab.cells.rnn import RNN_LINEAR, RNN_RELU, RNN_SIGMOID, RNN_TANH
 from recurlab.cells.ugrnn import UGRNN
 
@@ -35,4 +38,8 @@ CELLS: dict[str, Cell] = {
     "gru_reset_before": GRU_RESET_BEFORE,
     "mgu": MGU,
     "ugrnn": UGRNN,
+    "indrnn": INDRNN,
+    "min_gru": MIN_GRU,
+    "min_lstm": MIN_LSTM,
+    "lru": LRU,
 }

@@ -4,6 +4,8 @@ W = M - M' - γ I is the business of the parametrisation `antisymmetric`. The le
 every unit with a gradient; the paper sets it by hand.
 """
 
+import numpy as np
+
 from recurlab.cells.cell import Cell
 from recurlab.maths import ONE, sigmoid, tanh
 
@@ -36,6 +38,11 @@ def gated_euler_backward(kept, state, new_state, d_new, vectors):
     return (d_change * n * z * (ONE - z), d_change * z * (ONE - n * n)), (d_new[0],), (d_new[0] * z * n,)
 
 
+def small_steps(uniforms):
+    """eps = 0.01: the step of Euler's method is chosen, not drawn (Chang et al. 2019, sec. 4)."""
+    return tuple(np.full_like(u, 0.01) for u in uniforms)
+
+
 RNN_ANTISYMMETRIC = Cell(
     name="rnn_antisymmetric",
     equation="n = tanh(W_ih x + b_ih + W_hh h + b_hh); h' = h + eps n",
@@ -47,7 +54,7 @@ RNN_ANTISYMMETRIC = Cell(
     update=euler_update,
     backward=euler_backward,
     vectors=("eps",),
-    starts=(0.01,),
+    initial_vectors=small_steps,
     content="n",
 )
 

@@ -16,8 +16,10 @@ class Cell(NamedTuple):
 
     A value may be a NumPy array, a SIMD vector or a scalar on a GPU: only arithmetic and the names of `maths` are used.
 
+    * `recurrent_matrix` False: W_hh and b_hh do not exist, the state passes on unit by unit (a = W_ih x + b_ih).
     * `vectors`: per-unit parameters (peepholes). Then `gates` and `backward` take them as one more tuple, and
-      `backward` returns their gradient as a third entry. `starts` holds their initial values where they are not drawn.
+      `backward` returns their gradient as a third entry. `initial_vectors` makes them from as many arrays of uniform
+      numbers; None draws them as biases, about 0, where a unit whose vector is its memory would forget at once.
     * `second_product`: the gate whose recurrent weights act on an operand computed in this step instead of on h.
       `operand(a, state)` gives it, and it is the last entry of kept; `operand_backward(kept, state, d_operand)` gives
       what it adds to (d_a, d_state).
@@ -34,14 +36,20 @@ class Cell(NamedTuple):
     backward: Callable
     separate: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()
-    starts: tuple[float, ...] = ()  # of the vectors in their order; empty: drawn as PyTorch draws its vectors
+    initial_vectors: Callable | None = None
+    recurrent_matrix: bool = True
     second_product: str | None = None
     operand: Callable | None = None
     operand_backward: Callable | None = None
     content: str = "h"  # the gate that proposes new content
-    keeps: str | None = None  # the gate that holds the old state when open: forget_bias and chrono set its bias
-    writes: str | None = None  # the gate that lets new content in: chrono sets its bias to the opposite sign
-    forgets: str | None = None  # for want of one that keeps, the gate that lets go of the old state when open
+    keeps: str | None = None  # the gate that holds the old state when open
+    writes: str | None = None  # the gate that lets new content in; where no gate keeps, it holds the state when closed
+
+    @property
+    def holds(self) -> dict[str, float]:
+        """Gate -> sign of the bias that makes it hold the state, the gate of forget_bias first; empty without any."""
+        signs = ((self.keeps, 1.0), (self.writes, -1.0))
+        return {gate: sign for gate, sign in signs if gate is not None}
 
     @property
     def recurrent_columns(self) -> tuple[int, ...]:

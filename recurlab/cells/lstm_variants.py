@@ -104,6 +104,7 @@ LSTM_NO_FORGET_GATE = LSTM._replace(
     update=no_forget_update,
     backward=no_forget_backward,
     keeps=None,
+    writes=None,
 )
 
 LSTM_NO_OUTPUT_GATE = LSTM._replace(

@@ -40,5 +40,5 @@ MGU = Cell(
     operand=reset_state,
     operand_backward=minimal_operand_backward,
     content="n",
-    forgets="f",
+    writes="f",
 )

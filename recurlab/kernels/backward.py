@@ -35,7 +35,7 @@ class Gradients(NamedTuple):
     """What a backward pass leaves, flat; the parts of the slices are still apart."""
 
     W_x: np.ndarray  # [U][in_blocks][G·blocks·W][W], empty if not wanted
-    W_h: np.ndarray  # [U][blocks][G·blocks·W][W], empty if not wanted
+    W_h: np.ndarray  # [U][blocks][G·blocks·W][W], empty if not wanted or without W_hh
     bias: np.ndarray  # [U][planes][blocks][W], zeros before
     vectors: np.ndarray  # [U][V][blocks][W], zeros before
     x: np.ndarray  # (R, T, B, I), added to; empty if not wanted
@@ -114,7 +114,8 @@ def backward_step(job, s, d_state, d_operand, d_a, d_vectors):
         b = end
     if n.second:
         backward_operand(job, s, d_state, d_operand, d_a)
-    hidden_product(job, d_a, 0, n.gates - n.second, d_state)
+    if n.recurrent:
+        hidden_product(job, d_a, 0, n.gates - n.second, d_state)
 
 
 @inlined
@@ -187,9 +188,10 @@ def gradients_of_chunk(job, done, steps, d_a, start, grads):
     fresh, block = n.first_step + done + steps == n.length, rows * n.lanes
     lefts = Matrix(job.work, start, block)
     x = Matrix(job.work, start + n.blocks * block, block)
-    if grads.W_h.size:
+    if n.recurrent and grads.W_h.size:
         recurrent = Matrix(d_a.array, d_a.start + n.separate * n.blocks * block, block)
         recurrent_gradient(job, done, steps, recurrent, lefts, grads.W_h, fresh)
+    if grads.W_x.size:
         gather_inputs(job, done, steps, x)
         first = job.unit * n.in_blocks * n.gates * n.blocks * n.lanes * n.lanes
         column_product(job, d_a, 0, n.gates, x, n.in_blocks, rows, grads.W_x, first, fresh)

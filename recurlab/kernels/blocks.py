@@ -20,6 +20,8 @@ that W_ih writes and those that W_hh writes are neighbours, each as many as ther
     W_x      [R][G·blocks][in_blocks·W][W]    W_ihᵀ in squares of W × W turned over: the right side of x W_ihᵀ
     W_h      [R][G·blocks][blocks·W][W]       W_hhᵀ likewise
     bias     [R][planes][blocks][W]           vectors [R][V][blocks][W]
+
+V_h and W_h are empty for a cell without a recurrent matrix.
 """
 
 from functools import cache
@@ -74,6 +76,7 @@ class Sizes(NamedTuple):
     in_blocks: int
     gates: int
     separate: int
+    recurrent: int  # columns of W_hh: H, or 0 for a cell without
     second: int  # 1 if a gate has a second product
     states: int
     vectors: int
@@ -124,6 +127,7 @@ def sizes_of(cell: Cell, dtype, replicas: int, batch: int, steps: int, inputs: i
         in_blocks=-(-inputs // width),
         gates=gates,
         separate=len(cell.separate),
+        recurrent=hidden if cell.recurrent_matrix else 0,
         second=int(cell.second_product is not None),
         states=len(cell.states),
         vectors=len(cell.vectors),

@@ -58,6 +58,8 @@ def recurrent_product(job, left, first, gates, a, from_bias):
 def forward_products(job, s, a, operand):
     """a of one step, complete."""
     n = job.n
+    if not n.recurrent:
+        return
     h = states_at(job, s)
     plain = n.gates - n.separate - n.second
     recurrent_product(job, h, 0, plain, a, False)

@@ -101,15 +101,17 @@ def unpack_bias(parts, orders, d_ih, d_hh, r, slices, hidden, width):
             d_hh[(r * gates + orders[1, k]) * hidden + unit] = recurrent
 
 
-def _prepare(W_ih, W_hh, b_ih, b_hh, orders, V_x, V_h, W_x, W_h, bias, replicas, hidden, inputs, width, natural):
+def _prepare(
+    W_ih, W_hh, b_ih, b_hh, orders, V_x, V_h, W_x, W_h, bias, replicas, hidden, inputs, recurrent, width, natural
+):
     """V_x, V_h from natural weights if `natural`, W_x, W_h from them, and the bias; orders (2, G): a plane's gate."""
     gates = orders.shape[1]
     for i in prange(2 * replicas * gates):
         k = i // 2
         if i % 2:
             if natural:
-                pack_plane(W_hh, orders[1], V_h, k, hidden, hidden, width)
-            turn_plane(V_h, W_h, k, gates, hidden, hidden, width)
+                pack_plane(W_hh, orders[1], V_h, k, hidden, recurrent, width)
+            turn_plane(V_h, W_h, k, gates, hidden, recurrent, width)
         else:
             if natural:
                 pack_plane(W_ih, orders[0], V_x, k, hidden, inputs, width)
@@ -119,16 +121,30 @@ def _prepare(W_ih, W_hh, b_ih, b_hh, orders, V_x, V_h, W_x, W_h, bias, replicas,
 
 
 def _finish(
-    parts_x, parts_h, parts_b, orders, d_W_ih, d_W_hh, d_ih, d_hh, replicas, slices, hidden, inputs, width, natural
+    parts_x,
+    parts_h,
+    parts_b,
+    orders,
+    d_W_ih,
+    d_W_hh,
+    d_ih,
+    d_hh,
+    replicas,
+    slices,
+    hidden,
+    inputs,
+    recurrent,
+    width,
+    natural,
 ):
     """Add up the slices of all gradients; those of matrices into natural ones if `natural`."""
     gates = orders.shape[1]
     for i in prange(2 * replicas * gates):
         k = i // 2
         if i % 2:
-            add_slices(parts_h, k, gates, slices, hidden, hidden, width)
+            add_slices(parts_h, k, gates, slices, hidden, recurrent, width)
             if natural:
-                unpack_plane(parts_h, orders[1], d_W_hh, k, slices, hidden, hidden, width)
+                unpack_plane(parts_h, orders[1], d_W_hh, k, slices, hidden, recurrent, width)
         else:
             add_slices(parts_x, k, gates, slices, hidden, inputs, width)
             if natural:

@@ -76,15 +76,12 @@ def _layer(params: dict, metadata: dict, cell: str | None) -> Recurrent:
 
 def _layer_of_shapes(params: dict, cell: str) -> Recurrent:
     """Sizes of a network from the shapes of its parameters (no replica axis)."""
-    expect(
-        "weight_ih_l0" in params and "weight_hh_l0" in params,
-        "file",
-        f"names {sorted(params)[:4]}…",
-        "weight_ih_l0, weight_hh_l0, …",
-    )
-    W_ih, W_hh = params["weight_ih_l0"], params["weight_hh_l0"]
-    expect(W_ih.ndim == W_hh.ndim == 2, "weight_ih_l0, weight_hh_l0", f"shapes {W_ih.shape}, {W_hh.shape}", "matrices")
-    expect_choice("dtype", str(W_ih.dtype), DTYPES)
-    levels = {int(found[1]) for name in params if (found := re.fullmatch(r"weight_hh_l(\d+)(_reverse)?", name))}
-    bidirectional = "weight_hh_l0_reverse" in params
-    return recurrent(cell, W_ih.shape[1], W_hh.shape[1], len(levels), bidirectional, str(W_ih.dtype))
+    names = ["weight_ih_l0", "weight_hh_l0"][: 1 + CELLS[cell].recurrent_matrix]
+    wanted = ", ".join(names)
+    expect(params.keys() >= set(names), "file", f"names {sorted(params)[:4]}…", f"{wanted}, …")
+    shapes = [params[name].shape for name in names]
+    expect(all(len(shape) == 2 for shape in shapes), wanted, f"shapes {', '.join(map(str, shapes))}", "matrices")
+    dtype = expect_choice("dtype", str(params["weight_ih_l0"].dtype), DTYPES)
+    levels = {int(found[1]) for name in params if (found := re.fullmatch(r"weight_ih_l(\d+)(_reverse)?", name))}
+    hidden = shapes[0][0] // len(CELLS[cell].gates)
+    return recurrent(cell, shapes[0][1], hidden, len(levels), "weight_ih_l0_reverse" in params, dtype)

@@ -30,7 +30,7 @@ def memory_bytes(
         n = blocks.sizes_of(layer.spec, layer.dtype, replicas, batch, steps, inputs, layer.hidden_size)
         parts = segments(n) if checkpoint else [n]
         history = [_history(part) for part in parts]
-        weights = sum(int(np.prod(packed_shape(n, columns))) for columns in (inputs, layer.hidden_size))
+        weights = sum(int(np.prod(packed_shape(n, columns))) for columns in (inputs, n.recurrent))
         starts = len(parts) * replicas * n.states * batch * n.hidden
         total["tape"] += 2 * replicas * weights + (starts if checkpoint else history[0])
         total["segment"] = max(total["segment"], max(history) if checkpoint else 0)

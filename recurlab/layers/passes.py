@@ -48,9 +48,8 @@ def run_pass(layer, params, suffix, reverse, x, state, lengths, y, column, check
     n = blocks.sizes_of(cell, x.dtype, replicas, batch, x.shape[1], x.shape[3], hidden)
     none = np.empty(0, x.dtype)
     run = Pass(cell, n, x, filled_up(lengths, n), none, none, (), (), layer.packed, reverse, suffix)
-    own = [with_replicas(params[f"weight_{part}{suffix}"], 3 if layer.packed else 2) for part in ("ih", "hh")]
-    own += [with_replicas(params[f"bias_{part}{suffix}"], 1) for part in ("ih", "hh")]
-    run = run._replace(weights=matrices.prepared(cell, n, tuple(own), layer.packed))
+    own = _matrices_and_biases(run, params)
+    run = run._replace(weights=matrices.prepared(cell, n, own, layer.packed))
     weights, starts = weights_of(run, params), []
     for part in segments(n) if checkpoint else [n]:
         run, final = _run_segment(run, part, weights, state, y, column, flushing)
@@ -59,6 +58,15 @@ def run_pass(layer, params, suffix, reverse, x, state, lengths, y, column, check
     if checkpoint:
         run = run._replace(n=n, kept=none, states=none, starts=tuple(starts))
     return run, state
+
+
+def _matrices_and_biases(run: Pass, params) -> tuple[np.ndarray, ...]:
+    """What `prepared` takes; instead of W_hh and b_hh, where a cell has none, no columns and zeros."""
+    n, suffix, axes = run.n, run.suffix, 3 if run.packed else 2
+    W_ih, b_ih = with_replicas(params[f"weight_ih{suffix}"], axes), with_replicas(params[f"bias_ih{suffix}"], 1)
+    if not n.recurrent:
+        return W_ih, np.empty((n.replicas, 0), W_ih.dtype), b_ih, np.zeros_like(b_ih)
+    return W_ih, with_replicas(params[f"weight_hh{suffix}"], axes), b_ih, with_replicas(params[f"bias_hh{suffix}"], 1)
 
 
 def segments(n: Sizes) -> list[Sizes]:
@@ -103,8 +111,8 @@ def _empty_gradients(n: Sizes, dtype, dx) -> cpu.Gradients:
     """Room for the gradients of a pass."""
     none = np.empty(0, dtype)
     return cpu.Gradients(
-        W_x=memory.empty((n.units, n.in_blocks, n.gates * n.blocks * n.lanes, n.lanes), dtype),
-        W_h=memory.empty((n.units, n.blocks, n.gates * n.blocks * n.lanes, n.lanes), dtype),
+        W_x=memory.empty((n.units, *matrices.packed_shape(n, n.inputs)), dtype),
+        W_h=memory.empty((n.units, *matrices.packed_shape(n, n.recurrent)), dtype),
         bias=memory.zeros((n.units, n.gates + n.separate, n.blocks * n.lanes), dtype),
         vectors=memory.zeros((n.units, n.vectors, n.blocks * n.lanes), dtype),
         x=dx,
@@ -181,7 +189,7 @@ def _finish_gradients(run: Pass, parts: cpu.Gradients, grads: dict) -> None:
     n = run.n
     names = (f"{name}{run.suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     summed = matrices.summed(run.cell, n, (parts.W_x, parts.W_h, parts.bias), run.packed)
-    grads.update(zip(names, summed, strict=True))
+    grads.update(zip(names, summed, strict=True))  # without W_hh also what the caller leaves out
     if not n.vectors:
         return
     vectors = _sum_of_slices(parts.vectors, n)

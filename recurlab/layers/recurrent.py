@@ -92,9 +92,10 @@ def parameter_shapes(layer: Recurrent) -> dict[str, tuple[int, ...]]:
     rows = len(layer.spec.gates) * hidden
     for level, _, suffix in layer.passes:
         width = layer.input_size if level == 0 else layer.directions * hidden
-        for part, columns in (("ih", width), ("hh", hidden)):
+        parts = {"ih": width} | ({"hh": hidden} if layer.spec.recurrent_matrix else {})
+        for part, columns in parts.items():
             shapes[f"weight_{part}{suffix}"] = _packed_shape(layer, columns) if layer.packed else (rows, columns)
-        shapes |= {f"bias_ih{suffix}": (rows,), f"bias_hh{suffix}": (rows,)}
+        shapes |= {f"bias_{part}{suffix}": (rows,) for part in parts}
         shapes |= {f"weight_{vector}{suffix}": (hidden,) for vector in layer.spec.vectors}
     return shapes
 
@@ -129,7 +130,7 @@ def _each_matrix(layer: Recurrent, params: dict, change, ndim: int) -> dict:
     changed = dict(params)
     for level, _, suffix in layer.passes:
         inputs = layer.input_size if level == 0 else layer.directions * layer.hidden_size
-        for name in (f"weight_ih{suffix}", f"weight_hh{suffix}"):
+        for name in {f"weight_ih{suffix}", f"weight_hh{suffix}"} & params.keys():
             matrix = with_replicas(params[name], ndim)
             n = sizes_of(layer.spec, layer.dtype, len(matrix), 1, 1, inputs, layer.hidden_size)
             out = change(layer.spec, n, matrix, name.startswith("weight_hh"))
@@ -140,6 +141,11 @@ def _each_matrix(layer: Recurrent, params: dict, change, ndim: int) -> dict:
 def expect_natural(layer: Recurrent) -> None:
     """A packed layer is for `forward` and `backward` alone."""
     expect(not layer.packed, "layer", "a packed one", "natural parameters (see unpack)")
+
+
+def expect_recurrent_matrix(layer: Recurrent) -> None:
+    """Some questions are about W_hh."""
+    expect(layer.spec.recurrent_matrix, "layer", f"cell {layer.cell}", "a cell with a recurrent matrix")
 
 
 def check_params(layer: Recurrent, params: dict, finite: bool = True) -> int | None:
@@ -305,6 +311,7 @@ def _in_time(array: np.ndarray, reverse: bool, lengths: np.ndarray) -> np.ndarra
 def recurrent_operands(layer: Recurrent, kept: np.ndarray, states: np.ndarray) -> np.ndarray:
     """What the recurrent weights of each gate were applied to at every step, (R, G, T·B, H): h or the operand."""
     cell = layer.spec
+    expect_recurrent_matrix(layer)
     h = states[:, 0, :-1].reshape(len(states), -1, layer.hidden_size)
     other = kept[:, -1].reshape(h.shape)
     return np.stack([other if gate == cell.second_product else h for gate in cell.gates], axis=1)

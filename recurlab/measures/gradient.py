@@ -5,7 +5,13 @@ import numpy as np
 from recurlab.blas import on_one_thread
 from recurlab.layers.checks import expect
 from recurlab.layers.passes import history, state_history
-from recurlab.layers.recurrent import Recurrent, Tape, check_output_gradients, recurrent_operands
+from recurlab.layers.recurrent import (
+    Recurrent,
+    Tape,
+    check_output_gradients,
+    expect_recurrent_matrix,
+    recurrent_operands,
+)
 from recurlab.measures.jacobian import expect_one_direction, pull_back, steps_apart
 
 
@@ -86,6 +92,7 @@ def lag_shares(layer: Recurrent, params: dict, tape: Tape, dy: np.ndarray) -> np
 
     g_k is what the use of W_hh at k steps before the end of each row adds to the gradient.
     """
+    expect_recurrent_matrix(layer)
     _, d_a = history(*_one_layer(layer, params, tape, dy))
     operands = recurrent_operands(layer, *tape.passes[0].natural())  # (R, G, T·B, H)
     operands[:, :, ~_within(tape).ravel()] = 0  # d_a is 0 there, but 0 times what was never written may be NaN

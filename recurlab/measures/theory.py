@@ -154,8 +154,13 @@ def _variance(phi: Activation, activation: str, gain: float, drive: float) -> fl
 
 def network_exponent(cell: str, init_name: str, gain: float, drive: float) -> float:
     """½ ln χ of a plain network (rnn_…) with random weights of this initialiser; NaN where the mean field is silent."""
-    known = cell.startswith("rnn_") and init_name in ENTRY_GAIN
+    known = is_plain(cell) and init_name in ENTRY_GAIN
     return mean_field(cell.removeprefix("rnn_"), gain * ENTRY_GAIN[init_name], drive).exponent if known else np.nan
+
+
+def is_plain(cell: str) -> bool:
+    """Whether a cell is h' = φ(a) with nothing between: the networks that the closed forms speak of."""
+    return cell in {f"rnn_{phi}" for phi in ACTIVATIONS}
 
 
 def critical_gain(drive: float) -> float:

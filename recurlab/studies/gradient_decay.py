@@ -89,7 +89,7 @@ def _gate_bias(forget_bias, chrono) -> str:
 
 def _kept(layer, forget_bias, chrono, lags) -> np.ndarray:
     """log10 of what a gate at its bias keeps, (lags,): σ(b)^k, under chrono the root mean square over units."""
-    if not layer.spec.keeps:
+    if not layer.spec.holds:
         return np.full(len(lags), np.nan)
     if chrono is not None:
         return np.array([0.5 * np.log10(theory.chrono_retention(chrono, 2 * lag)) for lag in lags])
@@ -111,15 +111,16 @@ def _run(layer: Recurrent, params: dict, seeds, length: int, batch: int) -> tupl
 
 def _theories(layer, params, init_name, gain, input_gain, lags) -> dict[str, np.ndarray]:
     """log10 of the closed forms at each lag, (R, lags); NaN where a form does not speak of the cell."""
-    plain = layer.cell.startswith("rnn_")
-    content = gate_blocks(layer, params["weight_hh_l0"])[:, layer.spec.gates.index(layer.spec.content)]
-    radius = spectral_radius(content)[:, None]
+    plain = theory.is_plain(layer.cell)
     nothing = np.full((len(gain), len(lags)), np.nan)
+    radius = norm = nothing[:, :1]
+    if layer.spec.recurrent_matrix:
+        content = gate_blocks(layer, params["weight_hh_l0"])[:, layer.spec.gates.index(layer.spec.content)]
+        radius, norm = spectral_radius(content)[:, None], spectral_norm(content)[:, None]
     exponents = {g: theory.network_exponent(layer.cell, init_name, g, input_gain**2) for g in np.unique(gain)}
     chi = np.array([exponents[g] for g in gain])[:, None] * lags / np.log(10)
     with np.errstate(divide="ignore"):
         rho = np.log10(radius) * lags
-    norm = spectral_norm(content)[:, None]
     bound = np.log10(norm / 4 if layer.cell == "rnn_sigmoid" else norm) * lags  # max φ' is 1/4 for σ, else 1
     return {
         "spectral_radius": radius,
@@ -138,7 +139,7 @@ GRADIENT_DECAY = Study(
         "log10_gradient_norm": "log10; norm of dL/dstate at the lag, mean over the batch, unit norm at lag 0",
         "underflow": "share; batch rows whose plain gradient is exactly zero at the lag",
         "overflow": "share; batch rows whose plain gradient is infinite or NaN at the lag",
-        "spectral_radius": "1; largest |eigenvalue| of the recurrent weights that propose new content",
+        "spectral_radius": "1; largest |eigenvalue| of the recurrent weights that propose new content (none: empty)",
         "spectral_norm": "1; largest singular value of the same weights",
         "radius_decay": "log10; ρ^k, the spectral radius to the power of the lag (plain networks)",
         "norm_bound": "log10; (γ σ_max)^k, γ the largest slope of φ: no gradient is larger (plain networks)",
