@@ -114,8 +114,12 @@ def test_huge_outputs_neither_overflow_nor_lose_the_loss(dtype):
     loss, error, gradient = bernoulli(outputs, np.array([[1, 1, 0], [0, 1, 1]], dtype))
     assert loss[0] == pytest.approx((1e4 + 2 * np.log(2)) / 2) and error[0] == pytest.approx(1 / 3)
     assert np.array_equal(gradient[0], np.array([[0, -0.5, 0.25], [0, 0, -0.25]], dtype))
-    small, bits = bernoulli(np.full((1, 1, 1), 30.0), np.ones((1, 1)))[0][0], np.log1p(np.exp(-30.0))
-    assert small == pytest.approx(bits, rel=1e-3)
+
+
+def test_many_bits_do_not_overflow_and_sure_ones_keep_a_loss():
+    outputs, bits = np.zeros((1, 2, 5000)), np.ones((2, 5000))  # 2^5000 is no float64
+    assert bernoulli(outputs, bits)[0][0] == pytest.approx(5000 * np.log(2), rel=1e-13)
+    assert bernoulli(outputs + 20, bits)[0][0] == pytest.approx(5000 * np.log1p(np.exp(-20)), rel=1e-7)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -45,15 +45,24 @@ def _squared_error(y, target, share, gradient):
 
 
 def _bernoulli(z, target, share, gradient):
-    """-Σ target ln σ(z) + (1 - target) ln(1 - σ(z)); exponentials of negative numbers only."""
-    loss, wrong = 0.0, 0
+    """Σ max(z, 0) - z target + ln(1 + e⁻ᶻ), |z| in the exponential.
+
+    The logarithm is taken of products: one for every bit would cost more than all the rest. Only 1 + e⁻ᶻ is rounded,
+    1e-16 nats of a bit.
+    """
+    loss, product, wrong = 0.0, 1.0, 0
     for k in range(z.size):
         e = math.exp(-abs(z[k]))
-        likely = z[k] > 0
-        loss += (z[k] if likely else 0.0) - z[k] * target[k] + math.log1p(e)
-        gradient[k] = share * ((1 if likely else e) / (1 + e) - target[k])
-        wrong += likely != (target[k] > 0.5) or z[k] != z[k]
-    return loss, wrong / z.size
+        loss += max(z[k], 0.0) - z[k] * target[k]
+        product *= 1.0 + e
+        if product > 1e300:
+            loss += math.log(product)
+            product = 1.0
+        likely = 1.0 / (1.0 + e)
+        gradient[k] = share * ((likely if z[k] > 0 else e * likely) - target[k])
+    for k in range(z.size):
+        wrong += (z[k] > 0) != (target[k] > 0.5) or z[k] != z[k]
+    return loss + math.log(product), wrong / z.size
 
 
 def _mean(outputs, targets, weights, totals, parts, means, gradient):
