@@ -386,6 +386,47 @@ def gradients(cell, params, x, state, lengths, dy, dstate, layers=1, directions=
     return total, d_x, d_initial
 
 
+# Pascanu's Ω: the backward pass of a row is kept, then Ω is a function of W_hh alone.
+
+
+def backward_steps(cell, p, steps, d_output, d_state):
+    """(dE/dh, dE/da, φ' of the step before or None) of every step, the last first."""
+    slopes = [np.diagonal(step_jacobian(cell, p, x, old)["bias_hh"]) for _, x, old, _, _ in steps]
+    for k in reversed(range(len(steps))):
+        d_h = d_state + d_output[steps[k][0]]
+        d_a = slopes[k] * d_h
+        yield d_h, d_a, slopes[k - 1] if k else None
+        d_state = p["weight_hh"].T @ d_a
+
+
+def omega(kind, W, kept):
+    """Mean of the terms over all steps of all rows (see `backward_steps`); W may be complex."""
+    terms = []
+    for d_h, d_a, before in kept:
+        back = W.T @ d_a
+        if kind == "omega_code" and d_h @ d_h >= 1e-20:
+            terms.append((back @ back / (d_h @ d_h) - 1) ** 2)
+        if kind == "omega_paper" and before is not None and d_a @ d_a >= 1e-20:
+            back = before * back
+            terms.append((np.sqrt(back @ back) / np.sqrt(d_a @ d_a) - 1) ** 2)
+    return sum(terms) / max(len(terms), 1)
+
+
+def omega_and_gradient(kind, cell, params, x, state, lengths, dy, dstate):
+    """Ω of one layer in one direction, and its derivative by W_hh with the backward pass held constant."""
+    p, kept = of_pass(params, "_l0"), []
+    for b, length in enumerate(lengths):
+        steps = run_pass(cell, p, x[:length, b], [part[0, b] for part in state], False)
+        kept += backward_steps(cell, p, steps, dy[:, b], dstate[0][0, b])
+    W = p["weight_hh"]
+    gradient = np.zeros(W.shape)
+    for index in np.ndindex(W.shape):
+        nudged = W.astype(complex)
+        nudged[index] += 1j * TINY
+        gradient[index] = omega(kind, nudged, kept).imag / TINY
+    return omega(kind, W, kept), gradient
+
+
 # Random numbers: Philox4x32-10 in whole numbers, one word at a time.
 
 
