@@ -715,6 +715,7 @@ def test_mean_field_of_a_network_knows_the_scale_of_its_weights():
     expected = theory.mean_field("tanh", 3**-0.5, 0.1).exponent
     assert theory.network_exponent("rnn_tanh", "uniform", 1.0, 0.1) == expected
     assert np.isnan(theory.network_exponent("lstm", "gaussian", 1.0, 0.1))
+    assert np.isnan(theory.network_exponent("rnn_antisymmetric", "gaussian", 1.0, 0.1))
     assert np.isnan(theory.network_exponent("rnn_tanh", "identity", 1.0, 0.1))
 
 

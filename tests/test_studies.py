@@ -136,7 +136,7 @@ def test_gradients_under_and_overflow_where_the_closed_form_says():
     assert found[2.0]["overflow"].tolist() == [0, 0, 1, 1, 1] and not found[2.0]["underflow"].any()
 
 
-@pytest.mark.parametrize("cell", ["gru", "min_gru"])
+@pytest.mark.parametrize("cell", ["gru", "mgu", "ugrnn", "min_gru"])
 def test_forget_gate_with_zero_weights_decays_as_its_bias_says(cell):
     found = run("gradient_decay", [0], cell=cell, gain=np.array([1e-9]), input_gain=1e-9, forget_bias=1.0)
     assert np.isnan(found["spectral_radius"]).all() == (cell == "min_gru")
