@@ -42,7 +42,7 @@ def identity(stream: Stream, rows: int, columns: int) -> np.ndarray:
 
 def complex_gaussian(stream: Stream, rows: int, columns: int) -> np.ndarray:
     """The real form of a complex Ginibre matrix of half the size, E|Z_ij|² = 2 / columns (Kostlan: exact radius)."""
-    return _real_form(_complex_normal(stream, rows, columns) / np.sqrt(columns))
+    return real_form(_complex_normal(stream, rows, columns) / np.sqrt(columns))
 
 
 def unitary(stream: Stream, rows: int, columns: int) -> np.ndarray:
@@ -50,13 +50,29 @@ def unitary(stream: Stream, rows: int, columns: int) -> np.ndarray:
     expect(rows == columns, "unitary", f"a {rows} × {columns} block", "a square one")
     q, r = np.linalg.qr(_complex_normal(stream, rows, columns))
     diagonal = np.diagonal(r)
-    return _real_form(q * (diagonal / np.abs(diagonal)))
+    return real_form(q * (diagonal / np.abs(diagonal)))
 
 
 def spectral_radius(stream: Stream, rows: int, columns: int) -> np.ndarray:
     """A Gaussian matrix divided by its own spectral radius, so that the gain is the radius exactly."""
     expect(rows == columns, "spectral_radius", f"a {rows} × {columns} block", "a square one")
     matrix = gaussian(stream, rows, columns)
+    return matrix / np.abs(np.linalg.eigvals(matrix)).max()
+
+
+CONNECTIONS = 15  # of every unit in `sparse`
+
+
+def sparse(stream: Stream, rows: int, columns: int) -> np.ndarray:
+    """15 Gaussian weights leave every unit, so 15 in a column; divided by its own spectral radius.
+
+    At a gain of 0.95 this is "smart tanh" of Pascanu, Mikolov & Bengio 2013, fig. 7, as their code has it: the 15 stand
+    in a row of W in h W; the text says incoming ones.
+    """
+    expect(rows == columns, "sparse", f"a {rows} × {columns} block", "a square one")
+    chosen = np.argsort(uniform(stream._replace(purpose=f"{stream.purpose} support"), (rows, columns)), axis=0)
+    matrix = gaussian(stream, rows, columns)
+    np.put_along_axis(matrix, chosen[CONNECTIONS:], 0, axis=0)
     return matrix / np.abs(np.linalg.eigvals(matrix)).max()
 
 
@@ -72,8 +88,8 @@ def _complex_normal(stream, rows, columns) -> np.ndarray:
     return parts[0] + 1j * parts[1]
 
 
-def _real_form(matrix: np.ndarray) -> np.ndarray:
-    """Z = A + iB as [[A, -B], [B, A]]: products agree, eigenvalues are those of Z and their conjugates."""
+def real_form(matrix: np.ndarray) -> np.ndarray:
+    """Z = A + iB as [[A, -B], [B, A]], (…, 2n, 2n): products agree, eigenvalues are those of Z and their conjugates."""
     return np.block([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])
 
 
@@ -86,6 +102,7 @@ INITS = {
     "unitary": unitary,
     "complex_gaussian": complex_gaussian,
     "spectral_radius": spectral_radius,
+    "sparse": sparse,
 }
 # √(N · variance of an entry) at gain 1 of the random initialisers: the gain of the mean field and of the circular law.
 # A matrix divided by its own radius has no fixed one.
@@ -134,6 +151,27 @@ def init(
     if not size:
         return networks[0]
     return {name: np.stack([network[name] for network in networks]) for name in networks[0]}
+
+
+def ring(layer: Recurrent, seed=0, smallest=0.0, largest=1.0, phase=2 * np.pi) -> dict[str, np.ndarray]:
+    """λ and γ of a diagonal recurrence: |λ|² ~ U[smallest², largest²), arg λ ~ U(0, phase], γ = √(1 - |λ|²).
+
+    To put in place of what `init` gave; uniform on a ring of the plane if phase is 2π (Orvieto et al. 2023). With this
+    γ a white input of variance 1 gives every state variance 1. A sequence of seeds gives a leading R.
+    """
+    expect(0 <= smallest < largest <= 1, "smallest, largest", f"{smallest}, {largest}", "0 ≤ smallest < largest ≤ 1")
+    expect(0 < phase <= 2 * np.pi, "phase", phase, "0 < phase ≤ 2π")
+    if np.shape(seed):
+        networks = [ring(layer, one, smallest, largest, phase) for one in seed]
+        return {name: np.stack([network[name] for network in networks]) for name in networks[0]}
+    params = {}
+    for _, _, suffix in layer.passes:
+        u = uniform(Stream(seed, f"init ring{suffix}"), (2, layer.hidden_size))
+        square = smallest**2 + (largest**2 - smallest**2) * u[0]
+        value = np.sqrt(square) * np.exp(1j * phase * (1 - u[1]))
+        parts = {"lambda_re": value.real, "lambda_im": value.imag, "gamma": np.sqrt(1 - square)}
+        params |= {f"weight_{part}{suffix}": array.astype(layer.dtype) for part, array in parts.items()}
+    return params
 
 
 def _common_shape(settings: dict) -> tuple[int, ...]:

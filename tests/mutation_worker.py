@@ -12,10 +12,12 @@ import sys
 import warnings
 from pathlib import Path
 
+CHANGED = "recurlab", "test_conformance", "test_parametrise"  # imported anew for every change
+
 
 def notice():
     """(check, message) of the first check that fails on the copy as it stands, or None."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("recurlab", "test_conformance")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in CHANGED]:
         del sys.modules[name]
     importlib.invalidate_caches()
     reached = "import"

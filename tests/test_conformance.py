@@ -9,6 +9,7 @@ from cases import CASES, SMALL, Case, assert_close, assert_same_bits, naive_forw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import config
+from test_parametrise import CHECKS as PARAMETRISED
 
 from recurlab.cells import CELLS
 from recurlab.kernels import backward as back
@@ -533,6 +534,7 @@ CHECKS |= {"replicas of lstm in slices": (check_replicas, "lstm", SLICES)}
 CHECKS |= {f"checkpoints of {cell}": (check_checkpoints, cell, SLICES) for cell in ("rnn_tanh", "gru_reset_before")}
 CHECKS |= {f"packed {cell}": (check_packed, cell, SLICES, "float64", 2) for cell in ("gru", "gru_reset_before")}
 CHECKS |= {"overflow at the end of a row": (check_overflow_at_the_end,)}
+CHECKS |= PARAMETRISED
 
 
 @pytest.mark.filterwarnings("ignore:.* encountered in")

@@ -18,6 +18,7 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 PACKAGE = TESTS.parent / "recurlab"
 LSTM, GRU, RNN, TABLE = "cells/lstm.py", "cells/gru.py", "cells/rnn.py", "cells/__init__.py"
+RAW, WEIGHTS = "parametrise.py", "weights.py"
 VARIANTS, MGU, UGRNN, EULER = "cells/lstm_variants.py", "cells/mgu.py", "cells/ugrnn.py", "cells/antisymmetric.py"
 INDRNN, MINIMAL, LRU = "cells/indrnn.py", "cells/minimal.py", "cells/lru.py"
 PLAIN, BLOCKS, PACKING, JOB = "kernels/plain.py", "kernels/blocks.py", "kernels/packing.py", "kernels/job.py"
@@ -671,7 +672,50 @@ LAYERS: dict[str, Edits] = {
     "checkpoint: first steps of a segment for all": [(BLOCKS, "first_step=first,\n", "first_step=0,\n")],
 }
 
-TABLES = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, LAYERS
+# What is trained in place of the weights.
+
+GROUP_SIGNS = "signs = np.sign(_diagonal(M).real)"
+RAW_WEIGHTS: dict[str, Edits] = {
+    "antisymmetric: damping with the wrong sign": [(RAW, "M - _adjoint(M) - M * eye", "M - _adjoint(M) + M * eye")],
+    "antisymmetric: no damping": [(RAW, "M - _adjoint(M) - M * eye", "M - _adjoint(M)")],
+    "antisymmetric: damping of the first replica for all": [
+        (RAW, "gamma[..., None, None, None] * eye", "gamma.ravel()[0] * eye")
+    ],
+    "antisymmetric: gradient of M alone": [(RAW, "lambda G: (G - _adjoint(G))", "lambda G: (2 * G)")],
+    "antisymmetric: gradient of the first gate alone": [
+        (RAW, ".sum(axis=-3, keepdims=True), grads)", "[..., :1, :, :], grads)")
+    ],
+    "Cayley: D always the identity": [(RAW, "np.where(rest[..., j, j].real < 0, -1, 1)", "1")],
+    "Cayley: D of the diagonal before elimination": [
+        (RAW, "np.where(rest[..., j, j].real < 0, -1, 1)", "np.where(matrix[..., j, j].real < 0, -1, 1)")
+    ],
+    "Cayley: D on the rows": [
+        (RAW, "_cayley(W * signs[..., None, :])", "_cayley(W * signs[..., None])"),
+        (RAW, "np.sign(_diagonal(M).real)[..., None, :]", "np.sign(_diagonal(M).real)[..., None]"),
+    ],
+    "Cayley: W D for W going back": [(RAW, "-0.5 * signs[..., None] * (left @ G @ left)", "-0.5 * (left @ G @ left)")],
+    "Cayley: gradient of A in place of M's": [(RAW, "_skew(-0.5 * signs", "(-0.5 * signs")],
+    "Cayley: gradient without its half": [(RAW, "_skew(-0.5 * signs", "_skew(-signs")],
+    "Cayley: gradient of W transposed": [(RAW, "(left @ G @ left)", "(left @ _adjoint(G) @ left)")],
+    "unitary: imaginary part of one half alone": [
+        (RAW, "below[..., :half] - above[..., half:]", "2 * below[..., :half]")
+    ],
+    "unitary: real part of one half alone": [(RAW, "above[..., :half] + below[..., half:]", "2 * above[..., :half]")],
+    "unitary: imaginary parts cancel": [
+        (RAW, "below[..., :half] - above[..., half:]", "below[..., :half] + above[..., half:]")
+    ],
+    "unitary: transposed without conjugate": [(RAW, "matrix.conj().swapaxes", "matrix.swapaxes")],
+    "LRU: γ not tied to λ": [(RAW, "np.exp(-2 * decay) / gamma * d_gamma -", "-")],
+    "LRU: phase taken for its logarithm": [(RAW, "d_theta = phase * (", "d_theta = (")],
+    "LRU: direction of the phase": [
+        (RAW, "(d_im * value.real - d_re * value.imag)", "(d_re * value.imag - d_im * value.real)")
+    ],
+    "LRU: decay of the square": [(RAW, "np.log(-np.log(size))", "np.log(-np.log(size**2))")],
+    "LRU: γ = 1 - |λ|²": [(RAW, "np.sqrt(-np.expm1(-2 * decay))}", "-np.expm1(-2 * decay)}")],
+    "ring: γ of |λ|": [(WEIGHTS, "np.sqrt(1 - square)", "np.sqrt(1 - np.sqrt(square))")],
+}
+
+TABLES = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, LAYERS, RAW_WEIGHTS
 MUTATIONS: dict[str, Edits] = {name: edits for table in TABLES for name, edits in table.items()}
 UNCHANGED = "nothing changed"
 WORKERS = 2

@@ -173,6 +173,30 @@ def test_spectral_radius_is_the_gain(size, gain):
     assert np.abs(np.linalg.eigvals(W)).max() == pytest.approx(gain, rel=1e-10)
 
 
+@cache
+def sparse_matrices():
+    return draws("sparse", 400, 40)
+
+
+def test_fifteen_weights_leave_every_unit():
+    """In h' = φ(W h) a column of W is what leaves a unit: exactly 15 there, and Binomial(40, 15/40) in a row."""
+    there = sparse_matrices() != 0
+    assert (there.sum(axis=1) == 15).all()
+    arriving = there.sum(axis=2)
+    assert_mean((arriving - 15.0) ** 2, 15 * (1 - 15 / 40), effect=15 * (1 - 15 / 40))  # 0 if they were rows of W
+    assert_mean(there.mean(axis=2), 15 / 40, effect=15 / 40)  # every unit is equally likely to be reached
+
+
+def test_sparse_weights_are_gaussian_of_radius_one():
+    W = sparse_matrices()
+    assert np.abs(np.abs(np.linalg.eigvals(W[:20])).max(axis=1) - 1).max() < 1e-10
+    entries = W[W != 0].reshape(400, -1)  # 600 each, of a scale that their matrix has by chance: 0.26 · (1 ± 0.06)
+    assert_distribution(entries / entries.std(axis=1, keepdims=True), stats.norm.cdf)
+    assert np.array_equal(matrix("sparse", Stream(0, "test"), 40, gain=0.95), 0.95 * W[0])
+    small = matrix("sparse", Stream(0, "test"), 15)
+    assert np.array_equal(small, matrix("spectral_radius", Stream(0, "test"), 15))  # all 15 of 15
+
+
 def test_default_radius_is_one_over_the_root_of_three():
     # The circular law is universal: at N = 128 the radius times √3 agrees with the Gaussian's own, 60 draws each, s.e.
     # of the difference 0.006; the limit 1/√3 itself is reached from above and the gap closes with N.
@@ -397,6 +421,7 @@ def test_sequences_broadcast_and_arrays_are_taken_as_lists_are():
         ("rnn_tanh", 7, {"recurrent": "complex_gaussian"}, "hidden_size: .*even.*7 × 7"),
         ("rnn_tanh", 8, {"input": "unitary"}, "unitary: .*square.*8 × 3"),
         ("rnn_tanh", 8, {"input": "spectral_radius"}, "spectral_radius: .*square.*8 × 3"),
+        ("rnn_tanh", 8, {"input": "sparse"}, "sparse: .*square.*8 × 3"),
         ("rnn_tanh", 8, {"recurrent": "haar"}, "recurrent: .*orthogonal.*'haar'"),
         ("rnn_tanh", 8, {"input": "haar"}, "input: .*orthogonal.*'haar'"),
         ("rnn_tanh", 8, {"bias": "ones"}, "bias: .*zeros, uniform.*'ones'"),
