@@ -45,12 +45,12 @@ def list_inits() -> list[dict]:
 
 
 def list_tasks() -> list[dict]:
-    """Every task with its loss and what it is."""
-    from recurlab.tasks import TASKS
+    """Every drawn task and every dataset with its loss and what it is."""
+    from recurlab.tasks import DATASETS, TASKS
 
     return [
         {"name": name, "what": task.says, "loss": f"{task.loss} at {task.at} step", "source": task.source}
-        for name, task in TASKS.items()
+        for name, task in (TASKS | DATASETS).items()
     ]
 
 
