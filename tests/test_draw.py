@@ -91,6 +91,9 @@ def test_a_walk_follows_the_automaton():
         assert np.array_equal(edges[:, t], 2 * state + second)
         state = following[state, second]
     assert edges.dtype == np.int64 and set(np.unique(edges)) == {0, 1, 2, 4, 5}
+    assert (
+        draw.walk(np.full((1, 1, 1), 0.5), np.array([[0.5]]), np.array([[0, 0]])).item() == 1
+    )  # u < limit is the first
 
 
 @pytest.mark.parametrize("seeds, step", [([-1], 0), ([0, 2**64], 0), ([0], -1), ([0], 2**32)])

@@ -76,20 +76,12 @@ def test_another_purpose_step_or_seed_gives_other_sequences_and_the_same_address
 
 
 def test_no_two_kinds_of_numbers_share_an_address(monkeypatch):
-    used = set()
-    for kind in ("uniforms", "normals", "integers"):
-        original = getattr(draw, kind)
-
-        def recorded(seeds, *args, original=original):
-            used.add(args[-3])
-            return original(seeds, *args)
-
-        monkeypatch.setattr(draw, kind, recorded)
+    used = []
+    monkeypatch.setattr(draw, "purpose_word", lambda purpose: used.append(purpose) or purpose_word(purpose))
     for name in TASKS:
         for purpose in PURPOSES:
             drawn(name, purpose=purpose)
-    assert len(used) >= 3 * len(TASKS)
-    assert len({purpose_word(purpose) for purpose in used}) == len(used)
+    assert len({purpose_word(purpose) for purpose in used}) == len(used) >= len(PURPOSES) * len(TASKS)
 
 
 @pytest.mark.parametrize("name", TASKS)
