@@ -63,6 +63,16 @@ SMALL = {
         "clip": 1.0,
         "dtype": "float32",
     },
+    "memory_capacity": {
+        "cell": "rnn_tanh",
+        "weights": "cycle",
+        "hidden_size": 4,
+        "input_gain": 0.1,
+        "steps": 60,
+        "memory": 12,
+        "lags": (0, 3, 11, 40),
+        "dtype": "float64",
+    },
     "throughput": {
         "cell": "rnn_tanh",
         "dtype": "float32",
@@ -78,6 +88,9 @@ SMALL = {
 }
 
 
+REPLICA = {"gain": 1.0, "radius": 0.9}  # values of the parameters that vary within a launch
+
+
 @pytest.fixture(autouse=True)
 def no_peers(monkeypatch):
     """Times of peers need seconds, and are the business of test_bench."""
@@ -87,7 +100,7 @@ def no_peers(monkeypatch):
 def run(name, seeds, **changes):
     study = load_study(name)
     seeds = np.array(seeds)
-    replicas = {"gain": np.full(len(seeds), 1.0)} if "gain" in study.replicas else {}
+    replicas = {name: np.full(len(seeds), REPLICA[name]) for name in study.replicas}
     return study.function(seeds=seeds, **(SMALL[name] | replicas | changes))
 
 

@@ -15,6 +15,7 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "error_surface": "recurlab.studies.error_surface:ERROR_SURFACE",
     "sequential_digits": "recurlab.studies.sequential_digits:SEQUENTIAL_DIGITS",
     "training": "recurlab.studies.training:TRAINING",
+    "memory_capacity": "recurlab.studies.memory_capacity:MEMORY_CAPACITY",
     "throughput": "recurlab.studies.throughput:THROUGHPUT",
 }
 TIMED = ("throughput",)  # studies whose results are times: a job of theirs takes all cores and runs alone

@@ -1,0 +1,80 @@
+"""How many past inputs does a network of N units remember, and what does a squashing function cost?
+
+White input, a linear readout for every lag: Σ_k MC_k = N for a linear network whatever its weights and spectral
+radius (Jaeger 2002; in general the rank of [w_in, W w_in, …], Gonon, Grigoryeva & Ortega 2020), at most N for any
+other. That rank is N in exact arithmetic and less in floating point where these vectors are nearly parallel (Ballarin,
+Grigoryeva & Ortega 2023). The closed form is exact; the run goes through the kernels.
+"""
+
+import numpy as np
+
+from recurlab.layers.recurrent import forward, recurrent
+from recurlab.measures.memory import linear_memory, memory_by_lag, response_spectrum
+from recurlab.random import Stream, normal
+from recurlab.studies.kinds import COUNT, DTYPE, POSITIVE, SIZE, list_of, one_of
+from recurlab.studies.study import Study
+from recurlab.weights import init
+
+WEIGHTS = {"gaussian": "spectral_radius", "orthogonal": "orthogonal", "cycle": "identity"}  # name -> initialiser
+
+
+def memory_capacity(
+    *,
+    seeds,
+    radius: POSITIVE,
+    cell: one_of("rnn_linear", "rnn_tanh", "rnn_relu"),
+    weights: one_of(*WEIGHTS),
+    hidden_size: SIZE,
+    input_gain: POSITIVE,
+    steps: SIZE,
+    memory: SIZE,
+    lags: list_of(COUNT),
+    dtype: DTYPE,
+):
+    """One row for each replica and lag; `memory` lags are summed, after as many steps that only fill the network."""
+    layer = recurrent(cell, 1, hidden_size, dtype=dtype)
+    params = init(layer, seeds, recurrent=WEIGHTS[weights], input="gaussian", gain=radius)
+    if weights == "cycle":
+        params["weight_hh_l0"] = np.roll(params["weight_hh_l0"], 1, axis=-2)
+    u = np.stack([normal(Stream(int(seed), "inputs"), (memory - 1 + steps,)) for seed in seeds])
+    y, _, _ = forward(layer, params, (input_gain * u[:, :, None, None]).astype(layer.dtype), check=False)
+    found = [
+        _of_replica(params["weight_hh_l0"][r], params["weight_ih_l0"][r, :, 0], y[r, memory - 1 :, 0], u[r], memory)
+        for r in range(len(seeds))
+    ]
+    kept = [lag for lag in lags if lag < memory]
+    columns = {name: np.stack([one[name] for one in found]) for name in found[0]}
+    by_lag = {name: values[:, kept].ravel() for name, values in columns.items() if values.ndim == 2}
+    whole = {name: np.repeat(values, len(kept)) for name, values in columns.items() if values.ndim == 1}
+    replica = np.repeat(np.arange(len(seeds)), len(kept))
+    network = np.full(len(replica), cell.removeprefix("rnn_") + f", input {input_gain:g}" * (cell != "rnn_linear"))
+    return {"replica": replica, "network": network, "lag": np.tile(kept, len(seeds)), **by_lag, **whole}
+
+
+def _of_replica(W, w_in, states, inputs, lags: int) -> dict:
+    """Memory by lag (lags,), its sum and what the closed form says of the linear network with the same weights."""
+    W, w_in, states = (array.astype(np.float64) for array in (W, w_in, states))
+    measured, linear = memory_by_lag(states, inputs, lags), linear_memory(W, w_in, lags)
+    lengths = response_spectrum(W, w_in)
+    return {
+        "memory_at_lag": measured,
+        "linear_memory_at_lag": linear,
+        "capacity": measured.sum(),
+        "linear_capacity": linear.sum(),
+        "log10_condition": np.log10(lengths[0] / lengths[-1]),
+    }
+
+
+MEMORY_CAPACITY = Study(
+    function=memory_capacity,
+    replicas=("radius",),
+    columns={
+        "network": "name; activation, and the standard deviation of its input where it matters",
+        "lag": "steps; k, how long ago the input was",
+        "memory_at_lag": "1; MC_k, squared correlation of the best linear readout with the input k steps ago, unbiased",
+        "linear_memory_at_lag": "1; MC_k of the linear network with the same weights, closed form",
+        "capacity": "1; Σ MC_k over the lags of `memory`",
+        "linear_capacity": "1; the same sum of the closed form",
+        "log10_condition": "log10; largest over smallest singular value of the impulse response of the linear network",
+    },
+)
