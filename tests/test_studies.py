@@ -73,6 +73,18 @@ SMALL = {
         "lags": (0, 3, 11, 40),
         "dtype": "float64",
     },
+    "variable_length": {
+        "part": "agreement",
+        "cell": "lstm_peephole",
+        "init_name": "orthogonal",
+        "gain": 1.0,
+        "forget_bias": None,
+        "hidden_size": 5,
+        "input_size": 2,
+        "lengths": (3, 1, 5, 3),
+        "paddings": (0,),
+        "dtype": "float32",
+    },
     "throughput": {
         "cell": "rnn_tanh",
         "dtype": "float32",
@@ -100,7 +112,7 @@ def no_peers(monkeypatch):
 def run(name, seeds, **changes):
     study = load_study(name)
     seeds = np.array(seeds)
-    replicas = {name: np.full(len(seeds), REPLICA[name]) for name in study.replicas}
+    replicas = {key: np.full(len(seeds), REPLICA[key]) for key in study.replicas if key in REPLICA}
     return study.function(seeds=seeds, **(SMALL[name] | replicas | changes))
 
 

@@ -16,6 +16,7 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "sequential_digits": "recurlab.studies.sequential_digits:SEQUENTIAL_DIGITS",
     "training": "recurlab.studies.training:TRAINING",
     "memory_capacity": "recurlab.studies.memory_capacity:MEMORY_CAPACITY",
+    "variable_length": "recurlab.studies.variable_length:VARIABLE_LENGTH",
     "throughput": "recurlab.studies.throughput:THROUGHPUT",
 }
 TIMED = ("throughput",)  # studies whose results are times: a job of theirs takes all cores and runs alone
