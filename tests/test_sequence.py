@@ -153,6 +153,29 @@ def test_truncated_gradients_are_those_of_every_step_through_its_own_window(ahea
     assert all(np.allclose(found.grads[name], expected[name], rtol=1e-9, atol=1e-14) for name in params)
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_windows_in_groups_add_up_to_windows_side_by_side(own, monkeypatch):
+    net, params = networks("every", layers=2)
+    batch, cut = batch_of("every", "cross_entropy", own), Truncation(1, 3)
+    batch.weights[..., 3:5, :] = 0  # nothing counts in some groups
+    mask = Dropped(outputs=2 * (drawn("drop y", R, T, B, H) > 0))
+    together = loss_and_gradients(net, params, batch, cut, dropped=mask)
+    monkeypatch.setattr(footprint, "GROUP_BYTES", 1)
+    assert len(footprint.row_groups(net.layer, T, 3, B)) == T
+    apart = loss_and_gradients(net, params, batch, cut, dropped=mask)
+    assert np.allclose(apart.loss, together.loss, rtol=1e-13) and np.allclose(apart.error, together.error, rtol=1e-13)
+    assert all(np.allclose(apart.grads[name], together.grads[name], rtol=1e-9, atol=1e-14) for name in params)
+
+
+def test_a_bidirectional_layer_carries_no_states_from_window_to_window():
+    net = network(recurrent("gru", I, H, bidirectional=True, dtype="float64"), O, "cross_entropy", "every")
+    params = init(net.layer, list(range(R))) | readout(net, range(R))
+    batch = batch_of("every", "cross_entropy", own=True)
+    with pytest.raises(ValueError, match="bidirectional"):
+        loss_and_gradients(net, params, batch, Truncation(2, 2))
+    assert np.isfinite(loss_and_gradients(net, params, batch, Truncation(2, 2, carry=False)).loss).all()
+
+
 def test_without_carry_a_last_step_sees_its_window_only():
     net, params = networks("last")
     batch = batch_of("last", "cross_entropy", own=True)

@@ -54,3 +54,9 @@ def replica_groups(layer: Recurrent, replicas: int, steps: int, batch: int) -> l
     """The replicas in groups whose tapes fit GROUP_BYTES, or one for each thread."""
     size = max(cpu.most_threads(), GROUP_BYTES // memory_bytes(layer, steps, batch)["tape"])
     return [slice(first, min(first + size, replicas)) for first in range(0, replicas, size)]
+
+
+def row_groups(layer: Recurrent, count: int, steps: int, batch: int) -> list[slice]:
+    """Batches side by side as rows, in groups whose tapes fit GROUP_BYTES: the same for any number of replicas."""
+    size = max(1, GROUP_BYTES // memory_bytes(layer, steps, batch)["tape"])
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]

@@ -30,11 +30,15 @@ class Pass(NamedTuple):
 
     def natural(self) -> tuple[np.ndarray, np.ndarray]:
         """kept (R, K, T, B, H) and states (R, S, T+1, B, H) in the order of the pass's steps."""
-        expect_whole(self)
-        states = blocks.from_blocks(self.states, self.n)
+        states = self.visited()
         if self.kept is self.states:
             return states[:, :, 1:], states
         return blocks.from_blocks(self.kept, self.n), states
+
+    def visited(self) -> np.ndarray:
+        """The states (R, S, T+1, B, H) in the order of the pass's steps, the first one included."""
+        expect_whole(self)
+        return blocks.from_blocks(self.states, self.n)
 
 
 def expect_whole(run: Pass) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from recurlab.kernels.denormals import SUPPORTED
 from recurlab.layers import linear
 from recurlab.layers.checks import expect, expect_choice, expect_size
-from recurlab.layers.footprint import replica_groups
+from recurlab.layers.footprint import replica_groups, row_groups
 from recurlab.layers.loss import LOSSES
 from recurlab.layers.recurrent import Recurrent, Tape, backward, forward
 from recurlab.random import Stream, normal, uniform
@@ -218,10 +218,10 @@ def _in_one_axis(net: Network, batch: Batch) -> Batch:
     )
 
 
-def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None, mask) -> Result:
-    """`loss_and_gradients` of replicas whose tapes are held at once, through all steps."""
+def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None, mask, state=None) -> Result:
+    """`loss_and_gradients` of replicas whose tapes are held at once, through all steps from `state` on."""
     of = penalised.penalty.of if penalised else None
-    reading = _read(net, params, batch, None, mask, needs_y=of == "states")
+    reading = _read(net, params, batch, state, mask, needs_y=of == "states")
     loss, error, d_out = _loss(net, params, reading, batch)
     dy, d_state, grads = _to_outputs(net, params, batch, reading, d_out, mask)
     value = np.zeros(len(loss))
@@ -262,74 +262,94 @@ def _to_parameters(net: Network, reading: _Reading, dy, d_state) -> dict:
 
 
 def _truncated(net: Network, params, batch: Batch, cut: Truncation, penalised: Penalised | None, mask) -> Result:
-    """The sum over windows of what each gives, with the state carried from window to window or not."""
+    """The sum over groups of windows, each group side by side as the rows of one batch."""
     _refuse_untruncatable(batch, penalised)
-    check_truncation(cut, batch.x.shape[-3])
-    windows, found = windows_of(net, batch.x.shape[-3], cut), []
-    at, state = 0, None
-    for (first, counts, end), (following, _, _) in zip(windows, [*windows[1:], (0, 0, 0)], strict=True):
-        if cut.carry and first > at:
-            state = _read(net, params, _part(net, batch, at, first), state).state
-        reading, result = _window(net, params, batch, (first, counts, end), state, mask)
-        found.append(result)
-        if cut.carry:
-            at, state = (end, reading.state) if following >= end else (first, state)
-    total = Result(*(np.sum(values, axis=0) for values in list(zip(*found, strict=True))[:-1]), _sum(found))
+    steps, rows = batch.x.shape[-3:-1]
+    windows = windows_of(net, steps, check_truncation(cut, steps))
+    state = _starts(net, params, batch, windows[:, 0]) if cut.carry and windows[-1, 0] else None
+    found = []
+    for group in row_groups(net.layer, len(windows), cut.back, rows):
+        part, share = side_by_side(net, batch, windows[group], cut.back), 1.0
+        if part.weights is not None:
+            part, share = _counted(net, batch, part)
+        place = slice(group.start * rows, group.stop * rows)
+        begin = None if state is None else tuple(np.ascontiguousarray(array[:, :, place]) for array in state)
+        found.append(_times(_whole(net, params, part, None, _cut_mask(mask, windows[group], cut.back), begin), share))
+    total = found[0] if len(found) == 1 else _sum(found)
     if penalised is None:
         return total
     value, more = penalised.penalty.function(net.layer, own_parameters(params))
     return total._replace(penalty=value, grads=_add(total.grads, more, penalised.weight))
 
 
-def windows_of(net: Network, steps: int, cut: Truncation) -> list[tuple[int, int, int]]:
-    """(first step, first step whose loss counts, end) of each window; for a loss at the last step one window."""
+def windows_of(net: Network, steps: int, cut: Truncation) -> np.ndarray:
+    """(first step, first step whose loss counts, end) of each window, (J, 3); one for a loss at the last step."""
     if net.at == "last":
-        return [(steps - cut.back, steps - cut.back, steps)]
-    ends = [*range(cut.ahead, steps, cut.ahead), steps]
-    return [(max(0, end - cut.back), counts, end) for counts, end in zip([0, *ends], ends, strict=False)]
+        return np.array([(steps - cut.back, steps - cut.back, steps)])
+    ends = np.array([*range(cut.ahead, steps, cut.ahead), steps])
+    return np.stack([np.maximum(0, ends - cut.back), np.concatenate([[0], ends[:-1]]), ends], axis=1)
 
 
-def _window(net: Network, params, batch: Batch, window: tuple[int, int, int], state, mask):
-    """The reading of a window and its share of the whole batch's loss and gradient."""
-    first, counts, end = window
-    part, share = _part(net, batch, first, end), _share(net, batch, counts, end)
-    if counts > first and net.at == "every":
-        counted = np.ones((end - first, batch.x.shape[-2])) if part.weights is None else part.weights.copy()
-        counted[..., : counts - first, :] = 0
-        part = part._replace(weights=counted)
-    if part.weights is not None:  # a window of a replica may have nothing that counts: its share is 0, any weight does
-        empty = part.weights.sum((-2, -1), keepdims=True) == 0
-        part = part._replace(weights=np.where(empty, 1, part.weights))
-    if mask is not None and mask.shape[1] > 1:
-        mask = mask[:, first:end]
-    reading = _read(net, params, part, state, mask)
-    loss, error, d_out = _loss(net, params, reading, part)
-    dy, d_state, grads = _to_outputs(net, params, part, reading, d_out * _along(share, d_out), mask)
-    grads |= _to_parameters(net, reading, dy, d_state)
-    return reading, Result(loss * share, error * share, np.zeros(len(loss)), grads)
-
-
-def _part(net: Network, batch: Batch, first: int, end: int) -> Batch:
-    """The steps first … end - 1 of a batch, contiguous for the kernels."""
-    x = np.ascontiguousarray(batch.x[..., first:end, :, :])
+def side_by_side(net: Network, batch: Batch, windows: np.ndarray, back: int) -> Batch:
+    """The windows (J, 3) of a batch as its rows, ([R,] back, J·B, …); what counts in none of them has weight 0."""
+    at = _steps_of(windows, back, batch.x.shape[-3])
+    x = _at_steps(batch.x, at, batch.x.ndim > 3)
     if net.at == "last":
         return batch._replace(x=x)
     _, targets, weights, *_ = _owned(net, batch)
-    steps = slice(first, end)
-    cut = [
-        a if a is None else a[:, steps] if own else a[steps]
-        for a, own in zip(batch[1:3], (targets, weights), strict=True)
-    ]
-    return Batch(x, *cut)
+    step = windows[:, 0] + np.arange(back)[:, None]
+    counts = (windows[:, 1] <= step) & (step < windows[:, 2])
+    counted = np.repeat(counts.astype(net.layer.dtype), batch.x.shape[-2], axis=1)  # (back, J·B)
+    if batch.weights is not None:
+        counted = counted * _at_steps(batch.weights, at, weights)
+    return Batch(x, _at_steps(batch.targets, at, targets), counted)
 
 
-def _share(net: Network, batch: Batch, counts: int, end: int) -> np.ndarray:
-    """The share of a window in what counts of a batch, ([R],)."""
-    if net.at == "last":
-        return np.ones(1)
-    if batch.weights is None:
-        return np.full(1, (end - counts) / batch.x.shape[-3])
-    return np.atleast_1d(batch.weights[..., counts:end, :].sum((-2, -1)) / batch.weights.sum((-2, -1)))
+def _steps_of(windows: np.ndarray, back: int, steps: int) -> np.ndarray:
+    """The step of the batch that stands at each step of each window, (back, J); beyond the end, the last one."""
+    return np.minimum(windows[:, 0] + np.arange(back)[:, None], steps - 1)
+
+
+def _at_steps(array: np.ndarray, at: np.ndarray, own: bool) -> np.ndarray:
+    """([R,] T, B, …) at the steps (back, J) -> ([R,] back, J·B, …)."""
+    taken = np.take(array, at, axis=int(own))
+    axis = int(own) + 1
+    return taken.reshape(*taken.shape[:axis], -1, *taken.shape[axis + 2 :])
+
+
+def _cut_mask(mask: np.ndarray | None, windows: np.ndarray, back: int) -> np.ndarray | None:
+    """The factors (R, T or 1, B, D·H) of the steps of each window, side by side."""
+    if mask is None:
+        return None
+    steps = np.zeros((1, len(windows)), int) if mask.shape[1] == 1 else _steps_of(windows, back, mask.shape[1])
+    return _at_steps(mask, steps, True)
+
+
+def _starts(net: Network, params: dict, batch: Batch, firsts: np.ndarray) -> tuple:
+    """The states (R, L, J·B, H) with which windows begin: those of a run through all steps before the last of them."""
+    expect(not net.layer.bidirectional, "truncation", "carried states of a bidirectional layer", "carry = False")
+    x = np.ascontiguousarray(batch.x[..., : firsts[-1], :, :])
+    options = {"flush_denormals": SUPPORTED, "check": False, "output": False}
+    _, _, tape = forward(net.layer, own_parameters(params), x, **options)
+    states = np.stack([run.visited()[:, :, firsts] for run in tape.passes], axis=2)  # (R, S, L, J, B, H)
+    states = states.reshape(*states.shape[:3], -1, net.layer.hidden_size)
+    return tuple(states[:, s] for s in range(states.shape[1]))
+
+
+def _counted(net: Network, batch: Batch, part: Batch) -> tuple[Batch, np.ndarray]:
+    """A group of windows and its share of what counts in the batch, ([R],)."""
+    here, steps = part.weights.sum((-2, -1)), batch.x.shape[-3:-1]
+    share = np.atleast_1d(here / (np.prod(steps) if batch.weights is None else batch.weights.sum((-2, -1))))
+    # nothing counts in a group of some replica: its share is 0, any weight does
+    return part._replace(weights=np.where(here[..., None, None] == 0, 1, part.weights)), share
+
+
+def _times(result: Result, share: np.ndarray | float) -> Result:
+    """Loss, error and gradients times the share, ([R],)."""
+    if np.all(share == 1):
+        return result
+    grads = {name: g * _along(share, g) for name, g in result.grads.items()}
+    return result._replace(loss=result.loss * share, error=result.error * share, grads=grads)
 
 
 def _refuse_untruncatable(batch: Batch, penalised: Penalised | None) -> None:
@@ -355,9 +375,8 @@ def _add(grads: dict, more: dict, weight: np.ndarray) -> dict:
     return grads | {name: grads[name] + _along(weight, g) * g for name, g in more.items()}
 
 
-def _sum(results: list[Result]) -> dict:
-    """The sum of the gradients, window by window."""
-    total = results[0].grads
-    for result in results[1:]:
-        total = {name: total[name] + g for name, g in result.grads.items()}
-    return total
+def _sum(results: list[Result]) -> Result:
+    """The sum of the groups of windows."""
+    *values, grads = zip(*results, strict=True)
+    total = {name: np.sum([part[name] for part in grads], axis=0) for name in grads[0]}
+    return Result(*(np.sum(value, axis=0) for value in values), total)
