@@ -199,11 +199,22 @@ def _last_steps(batch: Batch, y: np.ndarray) -> tuple:
     return np.arange(replicas)[:, None], ends, np.arange(rows)
 
 
-def _loss(net: Network, params: dict, reading: _Reading, batch: Batch):
-    """Loss (R,), error (R,) and dL/doutputs (R, N, O)."""
-    out = linear.forward(params["weight_out"], params["bias_out"], reading.h)
+def judge(net, params: dict, h: np.ndarray, batch: Batch):
+    """Loss (R,), error (R,) and dL/doutputs (R, N, O) of a readout of h (R, N, D·H), whatever network it comes from."""
+    out = linear.forward(params["weight_out"], params["bias_out"], h)
     _, targets, weights, _, _ = _in_one_axis(net, batch)
     return LOSSES[net.loss](out, targets, weights)
+
+
+def judged_back(params: dict, h: np.ndarray, d_out: np.ndarray) -> tuple[dict, np.ndarray]:
+    """dL/doutputs -> gradients of the readout, and dL/dh."""
+    out, d_h = linear.backward(params["weight_out"], h, d_out)
+    return {"weight_out": out["weight"], "bias_out": out["bias"]}, d_h
+
+
+def _loss(net: Network, params: dict, reading: _Reading, batch: Batch):
+    """`judge` of a reading."""
+    return judge(net, params, reading.h, batch)
 
 
 def _in_one_axis(net: Network, batch: Batch) -> Batch:
@@ -240,8 +251,7 @@ def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None
 
 def _to_outputs(net: Network, params: dict, batch: Batch, reading: _Reading, d_out, mask):
     """dL/dy or None, dL/dfinal states or None, and the gradients of the readout."""
-    out, d_h = linear.backward(params["weight_out"], reading.h, d_out)
-    grads = {"weight_out": out["weight"], "bias_out": out["bias"]}
+    grads, d_h = judged_back(params, reading.h, d_out)
     if reading.y is not None and net.at == "every":
         dy = d_h.reshape(reading.y.shape)
         return (dy if mask is None else dy * mask), None, grads

@@ -7,6 +7,7 @@ network, and the gradients of its layers must sum to the tied gradient.
 import numpy as np
 
 from recurlab.layers.recurrent import backward, forward, recurrent
+from recurlab.models import untied
 from recurlab.random import Stream, normal
 from recurlab.studies.kinds import CELL, INIT, SIZE, list_of
 from recurlab.studies.study import Study
@@ -46,24 +47,11 @@ def _relative_difference(layer, init_name, seed, length, batch) -> float:
     dy = normal(Stream(seed, "output gradients"), (length, batch, layer.hidden_size))
     _, _, tape = forward(layer, params, x)
     tied, tied_dx, _ = backward(layer, params, tape, dy)
-    untied, untied_dx = _unrolled_gradients(layer, params, x, dy)
-    pairs = [(tied[name], untied[name]) for name in tied] + [(tied_dx, untied_dx)]
+    own = untied.untie({name: array[None] for name, array in params.items()}, length)
+    _, tapes = untied.forward(layer, own, x)
+    grads, dx = untied.backward(layer, own, tapes, dy[None])
+    pairs = [(tied[name], grads[name][0].sum(axis=0)) for name in tied] + [(tied_dx, dx[0])]
     return max(np.abs(a - b).max() / max(np.abs(a).max(), np.finfo(float).tiny) for a, b in pairs)
-
-
-def _unrolled_gradients(layer, params, x, dy):
-    """Back-propagation in the unrolled network: one layer for each step, each with its own copy of the parameters."""
-    layers = [{name: array.copy() for name, array in params.items()} for _ in x]
-    state, tapes = None, []
-    for own, x_t in zip(layers, x, strict=True):
-        _, state, tape = forward(layer, own, x_t[None], state)
-        tapes.append(tape)
-    total, d_state, dx = {name: 0.0 for name in params}, None, []
-    for own, tape, dy_t in zip(layers[::-1], tapes[::-1], dy[::-1], strict=True):
-        grads, dx_t, d_state = backward(layer, own, tape, dy_t[None], d_state)
-        total = {name: total[name] + grads[name] for name in params}
-        dx.append(dx_t[0])
-    return total, np.stack(dx[::-1])
 
 
 UNROLLING = Study(
