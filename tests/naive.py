@@ -178,6 +178,8 @@ def ugrnn(p, x, state):
     z, n = sigmoid(a_z), np.tanh(a_n)
     h_new = z * h + (1 - z) * n
     return (h_new,), {"z": z, "n": n, "h": h_new}
+
+
 def indrnn(p, x, state):
     h = relu(from_input(p, x) + p["weight_u"] * state[0])
     return (h,), {"h": h}

@@ -95,7 +95,8 @@ def _or_infinite(threshold) -> np.ndarray:
 TRAINING = Study(
     function=training,
     replicas=("learning_rate", "clip", "clip_value", "penalty_weight", "gain", "input_gain"),
-    columns={**trained.COLUMNS, 
+    columns={
+        **trained.COLUMNS,
         "baseline": "of the task; exact loss of the best guess without memory",
         "method": "name; optimiser, clipping and penalty",
     },

@@ -1,0 +1,118 @@
+"""Training with a regulariser or with weights that are a function of what is trained: gradients for the training loop.
+
+A regulariser is noise or a penalty with one strength for each replica: a rate, a standard deviation, or a weight.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from recurlab import noise
+from recurlab.layers.checks import expect, expect_choice
+from recurlab.models.sequence import (
+    OUTPUT,
+    Batch,
+    Dropped,
+    Network,
+    Penalised,
+    Result,
+    Truncation,
+    loss_and_gradients,
+    own_parameters,
+)
+from recurlab.parametrise import PARAMETRISATIONS
+from recurlab.penalties import PENALTIES
+
+# A noisy gradient: (net, params, seeds, batch, update, strength, options of loss_and_gradients) -> Result.
+
+
+def _weight_noise(net, params, seeds, batch, update, strength, options) -> Result:
+    noisy = noise.weight_noise(params, [name for name in params if name.startswith("weight")], seeds, update, strength)
+    return loss_and_gradients(net, noisy, batch, **options)
+
+
+def _multiplied(factors_of: Callable):
+    """Weights times factors on their way in, and gradients times the same factors on their way back."""
+
+    def gradients(net, params, seeds, batch, update, strength, options) -> Result:
+        factors = factors_of(params, seeds, update, strength)
+        found = loss_and_gradients(net, noise.multiplied(params, factors), batch, **options)
+        return found._replace(grads=noise.multiplied(found.grads, factors))
+
+    return gradients
+
+
+def _drop_connect(params, seeds, update, strength) -> dict:
+    return noise.drop_connect(
+        params, [name for name in params if name.startswith("weight_hh")], seeds, update, strength
+    )
+
+
+def _dropped(place: str, per_sequence: bool):
+    """Dropout of the inputs or the outputs of the recurrent layer."""
+
+    def gradients(net, params, seeds, batch, update, strength, options) -> Result:
+        steps, rows, width = batch.x.shape[-3:]
+        width = width if place == "inputs" else net.layer.directions * net.layer.hidden_size
+        size = (steps, rows, width)
+        mask = noise.dropout(seeds, place, update, size, strength, net.layer.dtype, per_sequence)
+        return loss_and_gradients(net, params, batch, dropped=Dropped(**{place: mask}), **options)
+
+    return gradients
+
+
+NOISES: dict[str, Callable] = {
+    "weight_noise": _weight_noise,
+    "drop_connect": _multiplied(_drop_connect),
+    "drop_columns": _multiplied(noise.drop_recurrent_columns),
+    "dropout_inputs": _dropped("inputs", per_sequence=False),
+    "dropout_outputs": _dropped("outputs", per_sequence=False),
+    "variational_inputs": _dropped("inputs", per_sequence=True),
+    "variational_outputs": _dropped("outputs", per_sequence=True),
+}
+REGULARISERS = (*NOISES, *PENALTIES)
+
+
+def gradients(
+    net: Network,
+    seeds,
+    regulariser: str | None = None,
+    strength=0.0,
+    truncation: Truncation | None = None,
+    parametrisation: str = "free",
+):
+    """A function for `train`: the gradients of what is trained, with a regulariser of REGULARISERS in each replica.
+
+    strength is a number or (R,). With a parametrisation the layer's parameters are those that it makes of the trained
+    ones. Raises ValueError for unknown names and strengths that the regulariser does not take.
+    """
+    expect(regulariser is None or regulariser in REGULARISERS, "regulariser", regulariser, f"one of {REGULARISERS}")
+    expect_choice("parametrisation", parametrisation, PARAMETRISATIONS)
+    seeds, strength = np.asarray(seeds), np.broadcast_to(np.asarray(strength, float), np.shape(seeds))
+    expect(bool(np.all(np.isfinite(strength) & (strength >= 0))), "strength", strength, "finite numbers ≥ 0")
+    rates = regulariser in NOISES and regulariser != "weight_noise"
+    expect(not rates or bool(np.all(strength < 1)), "strength", strength, f"rates below 1 for {regulariser}")
+    made_of = PARAMETRISATIONS[parametrisation]
+
+    def regularised(trained: dict, live, batch: Batch, update: int, penalised: Penalised | None) -> Result:
+        raw, readout = own_parameters(trained), {name: trained[name] for name in OUTPUT}
+        own = made_of.forward(net.layer, raw)
+        options = {"truncation": truncation, "penalised": penalised}
+        if regulariser in PENALTIES:
+            options["penalised"] = Penalised(PENALTIES[regulariser], strength[live])
+        noisy = NOISES.get(regulariser, _plain)
+        found = noisy(net, own | readout, seeds[live], batch, update, strength[live], options)
+        back = made_of.backward(net.layer, raw, own, {name: found.grads[name] for name in own})
+        return found._replace(grads=back | {name: found.grads[name] for name in OUTPUT})
+
+    return regularised
+
+
+def _plain(net, params, seeds, batch, update, strength, options) -> Result:
+    return loss_and_gradients(net, params, batch, **options)
+
+
+def as_computed(net: Network, parametrisation: str, trained: dict) -> dict:
+    """The parameters that the network computes with, from what is trained."""
+    own = PARAMETRISATIONS[parametrisation].forward(net.layer, own_parameters(trained))
+    return own | {name: trained[name] for name in OUTPUT}
