@@ -13,7 +13,10 @@ from scipy.io import savemat
 
 from recurlab import corpora
 from recurlab.cli import main
+from recurlab.layers.recurrent import recurrent
+from recurlab.models.sequence import loss_and_gradients, network, readout
 from recurlab.tasks import DATASETS, TASKS, characters, given, images, music
+from recurlab.weights import init
 
 CONTENT = b"one\ntwo\n"
 NAME = "shelf/words.txt"
@@ -405,3 +408,18 @@ def test_the_series_and_the_text_have_their_sizes(real):
     )
     assert first == "First Citizen:"
     assert DATASETS["tinyshakespeare"].baseline(data) == pytest.approx(2.4896, abs=5e-4)
+
+
+@pytest.mark.parametrize("replicas", [0, 2])
+def test_a_network_that_says_nothing_pays_for_every_key_of_the_steps_that_count(replicas):
+    rolls = music.Rolls(tuple(pieces(4, 2, 9)), "float64")
+    batch = rolls.take([[2, 1], [0, 2]] if replicas else [2, 1])
+    net = network(recurrent("rnn_tanh", 88, 3, dtype="float64"), 88, "bernoulli", "every")
+    params = init(net.layer, [0, 1]) | {name: 0 * array for name, array in readout(net, [0, 1]).items()}
+    assert np.allclose(loss_and_gradients(net, params, batch).loss, 88 * np.log(2), rtol=1e-12)
+    loud = params | {"bias_out": params["bias_out"] + 1}
+    heard = [piece[1:].sum(axis=1) for piece in rolls.pieces]
+    chosen = ((2, 1), (0, 2)) if replicas else ((2, 1), (2, 1))
+    mean = [np.concatenate([heard[i] for i in own]).mean() for own in chosen]
+    expected = 88 * np.log1p(np.e) - np.array(mean)  # ln(1 + e) for each key, less 1 if it sounds
+    assert np.allclose(loss_and_gradients(net, loud, batch).loss, expected, rtol=1e-12)

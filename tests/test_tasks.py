@@ -9,9 +9,12 @@ from chance import assert_distribution, assert_mean
 from scipy import stats
 
 from recurlab.kernels import draw
+from recurlab.layers.recurrent import recurrent
+from recurlab.models.sequence import loss_and_gradients, network, readout
 from recurlab.random import purpose_word
 from recurlab.tasks import TASKS, reber
 from recurlab.tasks.task import PURPOSES
+from recurlab.weights import init
 
 SEEDS = np.arange(3, 11)
 LENGTHS = {"reber": 20, "embedded_reber": 24, "leaky_sum": 6, "sample_and_hold": 6, "autoregression": 6}
@@ -436,3 +439,20 @@ def test_an_autoregression_is_stationary_and_its_best_guess_leaves_the_innovatio
     best = np.concatenate([alone[:, :1], both], axis=1).mean(axis=1).ravel()
     assert_mean(best, task.optimum(length), effect=0.2 * task.optimum(length))
     assert task.window(length, 2) == task.window(length, 50) == task.optimum(length)
+
+
+# what a network makes of the batches
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_network_that_says_nothing_has_the_loss_of_that_guess(name):
+    """Readout 0: ln(classes), or the mean square of the targets that count; and every replica has its own data."""
+    task, batch = TASKS[name], drawn(name, seeds=[3, 4])
+    net = network(recurrent("rnn_tanh", task.inputs, 3, dtype="float64"), task.outputs, task.loss, task.at)
+    params = init(net.layer, [0, 1]) | {name: 0 * array for name, array in readout(net, [0, 1]).items()}
+    found = loss_and_gradients(net, params, batch)
+    if task.loss == "cross_entropy":
+        assert np.allclose(found.loss, np.log(task.outputs), rtol=1e-12)
+    else:
+        assert np.allclose(found.loss, [np.mean(own**2) for own in batch.targets], rtol=1e-12)
+    assert np.abs(found.grads["weight_out"]).max(axis=(1, 2)).min() > 0
