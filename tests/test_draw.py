@@ -23,7 +23,7 @@ def test_every_row_has_the_bits_of_its_stream(count):
     drawn = draw.uniforms(SEEDS, "test draw", 7, count)
     assert np.array_equal(drawn, [uniform(stream, (count,)) for stream in streams])
     assert np.array_equal(draw.normals(SEEDS, "test draw", 7, count), [normal(stream, (count,)) for stream in streams])
-    assert drawn.shape == (len(SEEDS), count) and drawn.dtype == np.float64
+    assert drawn.shape == (len(SEEDS), count) and drawn.dtype == np.float64 and drawn.flags.c_contiguous
 
 
 @pytest.mark.parametrize("high", [1, 2, 3, 10, 2**31 + 1, 2**32 - 1])
@@ -114,3 +114,17 @@ def test_a_million_numbers_take_a_few_milliseconds():
     begun = time.perf_counter()
     draw.uniforms(range(64), "test draw", 0, 16_000)
     assert time.perf_counter() - begun < 0.1
+
+
+def test_warming_up_compiles_all_that_is_called():
+    """Nothing is compiled by a call after it; only compiled code counts its signatures."""
+    run(
+        "from recurlab.kernels import draw\n"
+        "draw.warm()\n"
+        "kernels = [draw._compiled(f) for f in (draw._fill_uniforms, draw._fill_integers, draw._walk)]\n"
+        "assert all(len(kernel.signatures) == 1 for kernel in kernels)\n"
+        "u = draw.uniforms(range(3), 'test', 0, 9).reshape(3, 3, 3)\n"
+        "draw.walk(u, draw.np.ones((3, 1)), draw.np.zeros((1, 2), int))\n"
+        "draw.integers(range(3), 5, 'test', 0, 8)\n"
+        "assert all(len(kernel.signatures) == 1 for kernel in kernels)\n"
+    )

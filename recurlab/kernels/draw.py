@@ -74,7 +74,7 @@ def uniforms(seeds, purpose: str, step: int, count: int) -> np.ndarray:
     """`random.uniform(Stream(seeds[r], purpose, step), (count,))` in row r: float64 (R, count)."""
     out = np.empty((len(seeds), -(-count // 2) * 2))
     _compiled(_fill_uniforms)(*_address(seeds, purpose, step), out)
-    return out[:, :count]
+    return np.ascontiguousarray(out[:, :count])
 
 
 def integers(seeds, high: int, purpose: str, step: int, count: int) -> np.ndarray:
@@ -82,7 +82,7 @@ def integers(seeds, high: int, purpose: str, step: int, count: int) -> np.ndarra
     check_high(high)
     out = np.empty((len(seeds), -(-count // 4) * 4), np.int64)
     _compiled(_fill_integers)(*_address(seeds, purpose, step), np.uint64(high), out)
-    return out[:, :count]
+    return np.ascontiguousarray(out[:, :count])
 
 
 def normals(seeds, purpose: str, step: int, count: int) -> np.ndarray:
@@ -90,7 +90,7 @@ def normals(seeds, purpose: str, step: int, count: int) -> np.ndarray:
 
     Logarithm and cosine are NumPy's, as there: those of a compiled loop differ in the last bit.
     """
-    return box_muller(uniforms(seeds, purpose, step, -(-count // 2) * 2))[:, :count]
+    return np.ascontiguousarray(box_muller(uniforms(seeds, purpose, step, -(-count // 2) * 2))[:, :count])
 
 
 def _walk(u, limits, following, edges):
@@ -113,3 +113,9 @@ def walk(u: np.ndarray, limits: np.ndarray, following: np.ndarray) -> np.ndarray
     edges = np.empty(u.shape, np.int64)
     _compiled(_walk)(u, limits, following, edges)
     return edges
+
+
+def warm() -> None:
+    """Compile everything here, or load it: what `recurlab compile` calls."""
+    walk(uniforms([0], "warm", 0, 1)[None], np.ones((1, 1)), np.zeros((1, 2), np.int64))
+    integers([0], 1, "warm", 0, 1)

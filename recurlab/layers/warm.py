@@ -9,6 +9,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from recurlab.cells import CELLS
+from recurlab.kernels import draw
 from recurlab.layers.recurrent import DTYPES, backward, forward, parameter_shapes, recurrent
 
 
@@ -19,6 +20,7 @@ def warm(cell: str, dtype: str) -> tuple[str, float]:
     params = {name: np.zeros(shape, dtype) for name, shape in parameter_shapes(layer).items()}
     y, _, tape = forward(layer, params, np.zeros((1, 1, 1), dtype))
     backward(layer, params, tape, y)
+    draw.warm()
     return f"{cell} {dtype}", time.perf_counter() - start
 
 
