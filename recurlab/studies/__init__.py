@@ -17,6 +17,7 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "training": "recurlab.studies.training:TRAINING",
     "memory_capacity": "recurlab.studies.memory_capacity:MEMORY_CAPACITY",
     "variable_length": "recurlab.studies.variable_length:VARIABLE_LENGTH",
+    "truncation": "recurlab.studies.truncation:TRUNCATION",
     "throughput": "recurlab.studies.throughput:THROUGHPUT",
 }
 TIMED = ("throughput",)  # studies whose results are times: a job of theirs takes all cores and runs alone
