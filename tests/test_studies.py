@@ -99,6 +99,19 @@ SMALL = {
         "learning_rate": 0.01,
         "dtype": "float32",
     },
+    "snapshot": {
+        "task": "sample_and_hold",
+        "length": 3,
+        "cell": None,
+        "windows": (1, 4),
+        "parameters": 40,
+        "batch_size": 4,
+        "updates": 5,
+        "learning_rate": 0.01,
+        "clip": 1.0,
+        "test_batches": 1,
+        "dtype": "float32",
+    },
     "throughput": {
         "cell": "rnn_tanh",
         "dtype": "float32",
@@ -241,6 +254,23 @@ def test_a_few_replicas_at_a_time_give_the_bits_of_all_together(monkeypatch):
     monkeypatch.setattr("recurlab.studies.gradient_decay.TAPE_BYTES", 1)
     for name, values in run("gradient_decay", [0, 1, 2], cell="lstm", forget_bias=1.0).items():
         np.testing.assert_array_equal(values, together[name], err_msg=name)
+
+
+def test_snapshot_networks_have_as_many_parameters_as_allowed_and_the_states_they_say():
+    windows, cell = run("snapshot", [0, 1]), run("snapshot", [0, 1], cell="lstm", parameters=200)
+    assert windows["hidden_size"].tolist() == [9, 9, 3, 3] and windows["weights"].tolist() == [37, 37, 31, 31]
+    assert windows["states"].tolist() == [0, 0, 6, 6]
+    assert set(cell["hidden_size"]) == {5} and set(cell["weights"]) == {4 * 5 * (2 + 5 + 2) + 6}
+    assert set(cell["states"]) == {10} and cell["window"].tolist() == [1, 1, 4, 4]
+    with pytest.raises(ValueError, match="parameters: expected at least 22"):
+        run("snapshot", [0], cell="lstm", parameters=21)
+
+
+def test_snapshot_measures_from_the_exact_loss_of_the_window():
+    found = run("snapshot", [0, 1], task="leaky_sum", windows=(1, 2), updates=300, batch_size=16, test_batches=4)
+    assert np.allclose(found["excess"], found["test_loss"] - found["window_bound"])
+    assert found["below"].max() < 0.05 and found["excess"].max() < 0.05  # 2,048 sequences: one standard error is 0.01
+    assert found["window_bound"][0] > 1.5 * found["window_bound"][-1]
 
 
 def test_throughput_times_shapes_sweeps_and_every_axis():

@@ -18,6 +18,7 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "memory_capacity": "recurlab.studies.memory_capacity:MEMORY_CAPACITY",
     "variable_length": "recurlab.studies.variable_length:VARIABLE_LENGTH",
     "truncation": "recurlab.studies.truncation:TRUNCATION",
+    "snapshot": "recurlab.studies.snapshot:SNAPSHOT",
     "throughput": "recurlab.studies.throughput:THROUGHPUT",
 }
 TIMED = ("throughput",)  # studies whose results are times: a job of theirs takes all cores and runs alone

@@ -40,6 +40,10 @@ def _tasks() -> dict:
     return TASKS
 
 
+def _window_tasks() -> dict:
+    return {name: task for name, task in _tasks().items() if task.window is not None}
+
+
 def _rules() -> dict:
     from recurlab.optimise import RULES
 
@@ -72,6 +76,7 @@ FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 CELL = _name_of("a cell of `recurlab list cells`", _cells)
 INIT = _name_of("an initialisation of `recurlab list inits`", _inits)
 MEMORY_TASK = _name_of("a task of `recurlab list tasks`", _tasks)
+WINDOW_TASK = _name_of("a task whose loss of the best guess from k inputs is known", _window_tasks)
 RULE = _name_of("an optimiser: sgd, momentum, rmsprop or adam", _rules)
 SCHEDULE = _name_of("a schedule: constant, linear, cosine or exponential", _schedules)
 PENALTY = _name_of("a penalty of `recurlab list penalties`", _penalties)
