@@ -81,7 +81,9 @@ def _antisymmetric_forward(layer: Recurrent, raw: dict) -> dict:
 
 
 def _antisymmetric_backward(layer: Recurrent, raw: dict, params: dict, grads: dict) -> dict:
-    return _matrices(layer, lambda G: (G - _adjoint(G)).sum(axis=-3, keepdims=True), grads)
+    """The step eps of the antisymmetric cells is given as γ is."""
+    found = _matrices(layer, lambda G: (G - _adjoint(G)).sum(axis=-3, keepdims=True), grads)
+    return found | {name: np.zeros_like(grad) for name, grad in grads.items() if name.startswith("weight_eps")}
 
 
 # orthogonal and unitary, by the Cayley transform
@@ -213,7 +215,7 @@ def _itself(matrix: np.ndarray) -> np.ndarray:
 FREE = Parametrisation("free", "W = M", "none", _as_it_is, _as_it_is, _free_backward)
 ANTISYMMETRIC = Parametrisation(
     "antisymmetric",
-    "W = M - M' - γ I, one M for all gates, γ on the diagonal of M",
+    "W = M - M' - γ I, one M for all gates, γ on the diagonal of M; eps as given",
     "Chang, Chen, Haber & Chi 2019",
     _antisymmetric_raw,
     _antisymmetric_forward,

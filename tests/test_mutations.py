@@ -685,6 +685,7 @@ RAW_WEIGHTS: dict[str, Edits] = {
     "antisymmetric: gradient of the first gate alone": [
         (RAW, ".sum(axis=-3, keepdims=True), grads)", "[..., :1, :, :], grads)")
     ],
+    "antisymmetric: eps trained": [(RAW, "np.zeros_like(grad) for", "grad for")],
     "Cayley: D always the identity": [(RAW, "np.where(rest[..., j, j].real < 0, -1, 1)", "1")],
     "Cayley: D of the diagonal before elimination": [
         (RAW, "np.where(rest[..., j, j].real < 0, -1, 1)", "np.where(matrix[..., j, j].real < 0, -1, 1)")

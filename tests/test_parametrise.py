@@ -58,9 +58,10 @@ def distance_to_group(layer, params):
 
 
 def trained(name, key, shape):
-    """1 where a number is trained, 0 where it is given: γ of `antisymmetric`, on the diagonal of M."""
-    given = name == "antisymmetric" and key.startswith("weight_hh")
-    return 1 - np.eye(*shape[-2:]) if given else np.ones(shape[-2:])
+    """1 where a number is trained, 0 where it is given: γ of `antisymmetric`, on the diagonal of M, and eps."""
+    if name != "antisymmetric":
+        return 1
+    return 0 if key.startswith("weight_eps") else 1 - np.eye(shape[-1]) if key.startswith("weight_hh") else 1
 
 
 def slopes(loss, array, h=1e-5):

@@ -1,7 +1,7 @@
 """Euler steps of dh/dt = tanh(W h + …): for W near antisymmetric its Jacobian has eigenvalues near the imaginary axis.
 
-W = M - M' - γ I is the business of the parametrisation `antisymmetric`. The length of the step, eps, is a parameter of
-every unit with a gradient; the paper sets it by hand.
+W = M - M' - γ I is the business of the parametrisation `antisymmetric`, and so is an eps that stays as given: here the
+length of the step is a parameter of every unit as others are.
 """
 
 import numpy as np
