@@ -7,6 +7,7 @@ signature knows parameters; figures and claims know what they need of the table'
 import json
 import os
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,7 @@ def _problems_at(content: dict, scale: str, overrides, outputs: bool) -> list[st
         return [*problems, f"study: got {_shown(name)}, wanted a study{suggest(name, STUDIES)}"]
     study, given = load_study(name), _given(settings)
     problems += [problem for place, entries in given.items() for problem in _parameters(place, entries, name, study)]
+    problems = problems or [problem for place, entries in given.items() for problem in _together(place, entries, study)]
     return problems + (_outputs(settings, given, study) if outputs else [])
 
 
@@ -119,6 +121,13 @@ def _parameters(place: str, entries: list[Given], study_name: str, study: Study)
     return problems + [
         f"{name}: missing in fixed or {place}, {study_name} wants {kinds[name].wanted}" for name in missing
     ]
+
+
+def _together(place: str, entries: list[Given], study: Study) -> list[str]:
+    """What the study has against the values of its grid points, each of which is right by itself."""
+    names, points = [entry.name for entry in entries], product(*(entry.values for entry in entries))
+    problems = [problem for point in points for problem in study.together(dict(zip(names, point, strict=True)))]
+    return [f"{place}: {problem}" for problem in dict.fromkeys(problems)]
 
 
 def _entry_problems(entry: Given, study_name: str, study: Study, kinds: dict[str, Kind]) -> list[str]:

@@ -39,7 +39,7 @@ def gated_euler_backward(kept, state, new_state, d_new, vectors):
 
 
 def small_steps(uniforms):
-    """eps = 0.01: the step of Euler's method is chosen, not drawn (Chang et al. 2019, sec. 4)."""
+    """eps = 0.01: the step of Euler's method is chosen, not drawn (Chang et al. 2019)."""
     return tuple(np.full_like(u, 0.01) for u in uniforms)
 
 

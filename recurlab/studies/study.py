@@ -15,6 +15,7 @@ class Study(NamedTuple):
       belongs to. The rows of a seed depend on that seed alone.
     * `replicas`: the parameters that may differ between the replicas of one launch; they always arrive as arrays (R,).
     * `columns`: every returned column but "replica" -> "unit; what it is".
+    * `together`: what is wrong with values that are right one by one, in words; asked before the first job.
     * `times`: the columns that are times or made of times: no second run repeats them. Only studies in TIMED have some.
     """
 
@@ -22,6 +23,7 @@ class Study(NamedTuple):
     replicas: tuple[str, ...]
     columns: dict[str, str]
     times: tuple[str, ...] = ()
+    together: Callable[[dict], list[str]] = lambda parameters: []
 
 
 def parameters_of(study: Study) -> dict[str, Kind]:

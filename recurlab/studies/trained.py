@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recurlab.cells import CELLS
 from recurlab.layers.recurrent import recurrent
 from recurlab.models.sequence import Network, Truncation, network, readout
+from recurlab.penalties import ELMAN
 from recurlab.tasks import TASKS
 from recurlab.tasks.task import Task
 from recurlab.train import ENDS, MEASURED, Plan, Solved, Trained, train
@@ -49,6 +51,35 @@ def run(made: Setting, seeds, plan: Plan, length: int, batch_size: int, **option
 
 def _draw(task: Task, length: int, batch_size: int, dtype: str, seeds, update: int):
     return task.draw(seeds, "train", update, length, batch_size, dtype)
+
+
+def problems(given: dict) -> list[str]:
+    """What is wrong with a task, its length, the truncation and the initialisation together, in words."""
+    task, cell = TASKS[given["task"]], CELLS[given["cell"]]
+    found = []
+    if given["length"] < task.shortest:
+        return [f"length: got {given['length']}, wanted at least {task.shortest} for {task.name}"]
+    found += _of_truncation(given.get("truncation"), task.steps(given["length"]))
+    found += _of_gate_bias(given, cell)
+    if given.get("penalty") in ("omega_paper", "omega_code") and given["cell"] not in ELMAN:
+        found.append(f"penalty: {given['penalty']} is about {', '.join(ELMAN)}, got {given['cell']}")
+    return found
+
+
+def _of_truncation(truncation, steps: int) -> list[str]:
+    if truncation is None:
+        return []
+    ahead, back = truncation
+    found = [f"truncation: back is {back}, wanted at most the {steps} steps of a sequence"] if back > steps else []
+    return found + ([f"truncation: ahead is {ahead}, wanted at most back = {back}"] if ahead > back else [])
+
+
+def _of_gate_bias(given: dict, cell) -> list[str]:
+    bias, chrono = given.get("forget_bias"), given.get("chrono")
+    found = ["forget_bias, chrono: got both, wanted one of them"] if None not in (bias, chrono) else []
+    if (bias, chrono) != (None, None) and not cell.holds:
+        found.append(f"forget_bias, chrono: {cell.name} has no gate that keeps the state")
+    return found + ([f"chrono: got {chrono}, wanted at least 3"] if chrono is not None and chrono < 3 else [])
 
 
 def solved_if(measure: str | None, below: float) -> Solved | None:

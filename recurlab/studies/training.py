@@ -100,4 +100,5 @@ TRAINING = Study(
         "baseline": "of the task; exact loss of the best guess without memory",
         "method": "name; optimiser, clipping and penalty",
     },
+    together=trained.problems,
 )
