@@ -206,6 +206,8 @@ def _network(layer, recurrent, input, bias, seed, gain, input_gain, forget_bias,
             value = _blocks(recurrent, seed, name, shape, layer.hidden_size, gain)
         elif name.startswith("weight_ih"):
             value = _blocks(input, seed, name, shape, layer.hidden_size, input_gain)
+        elif name.startswith("weight_norm"):
+            value = np.ones(shape)
         elif name.startswith("bias") and bias == "zeros":
             value = np.zeros(shape)
         else:  # biases and peepholes, as PyTorch draws its vectors

@@ -208,6 +208,50 @@ def lru(p, x, state):
     return (re_new, im_new), {"re": re_new, "im": im_new, "a_re": a_re, "a_im": a_im}
 
 
+def layer_norm(s, gain):
+    centred = s - s.mean(axis=-1, keepdims=True)
+    return gain * centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+
+
+def normalised(p, x, h, count):
+    """The gates' pre-activations, each normalised over its units before its bias."""
+    sums, gains = split(times(p["weight_ih"], x) + times(p["weight_hh"], h), count), split(p["weight_norm"], count)
+    biases = split(p["bias_ih"] + p["bias_hh"], count)
+    return [layer_norm(*pair) + b for *pair, b in zip(sums, gains, biases, strict=True)]
+
+
+def elman_norm(phi):
+    def step(p, x, state):
+        (a,) = normalised(p, x, state[0], 1)
+        return (phi(a),), {"h": phi(a)}
+
+    return step
+
+
+def lstm_norm(p, x, state):
+    h, c = state
+    a_i, a_f, a_g, a_o = normalised(p, x, h, 4)
+    i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
+    c_new = f * c + i * g
+    h_new = o * np.tanh(c_new)
+    return (h_new, c_new), {"i": i, "f": f, "g": g, "o": o, "h": h_new, "c": c_new}
+
+
+def gru_norm(p, x, state):
+    """The gains of r, z, of n's part from the input, and of its part from the state."""
+    (h,) = state
+    x_r, x_z, x_n = split(times(p["weight_ih"], x), 3)
+    h_r, h_z, h_n = split(times(p["weight_hh"], h), 3)
+    (i_r, i_z, i_n), (s_r, s_z, s_n) = split(p["bias_ih"], 3), split(p["bias_hh"], 3)
+    g_r, g_z, g_n, g_h = split(p["weight_norm"], 4)
+    r = sigmoid(layer_norm(x_r + h_r, g_r) + i_r + s_r)
+    z = sigmoid(layer_norm(x_z + h_z, g_z) + i_z + s_z)
+    n_h = layer_norm(h_n, g_h) + s_n
+    n = np.tanh(layer_norm(x_n, g_n) + i_n + r * n_h)
+    h_new = (1 - z) * n + z * h
+    return (h_new,), {"r": r, "z": z, "n": n, "n_h": n_h, "h": h_new}
+
+
 STEPS = {
     "rnn_tanh": elman(np.tanh),
     "rnn_relu": elman(relu),
@@ -231,6 +275,11 @@ STEPS = {
     "min_gru": min_gru,
     "min_lstm": min_lstm,
     "lru": lru,
+    "rnn_tanh_norm": elman_norm(np.tanh),
+    "rnn_relu_norm": elman_norm(relu),
+    "rnn_linear_norm": elman_norm(identity),
+    "lstm_norm": lstm_norm,
+    "gru_norm": gru_norm,
 }
 GATES = dict.fromkeys(STEPS, 1) | {"lstm": 4, "lstm_peephole": 4, "gru": 3, "gru_reset_before": 3, "mgu": 2, "ugrnn": 2}
 GATES |= dict.fromkeys(("lstm_no_input_gate", "lstm_no_forget_gate", "lstm_no_output_gate", "lstm_coupled"), 3)
@@ -238,7 +287,8 @@ GATES |= {"lstm_no_input_activation": 4, "lstm_no_output_activation": 4, "rnn_an
 STATES = {cell: ("h", "c") if cell.startswith("lstm") else ("h",) for cell in STEPS}
 VECTORS = dict.fromkeys(STEPS, ()) | {"lstm_peephole": ("ci", "cf", "co")}
 VECTORS |= dict.fromkeys(("rnn_antisymmetric", "rnn_antisymmetric_gated"), ("eps",))
-GATES |= {"min_gru": 2, "min_lstm": 3, "lru": 2}
+GATES |= {"min_gru": 2, "min_lstm": 3, "lru": 2, "lstm_norm": 4, "gru_norm": 3}
+GAINS = {cell: GATES[cell] + (cell == "gru_norm") for cell in STEPS if cell.endswith("_norm")}
 STATES |= {"lru": ("re", "im")}
 VECTORS |= {"indrnn": ("u",), "lru": ("lambda_re", "lambda_im", "gamma")}
 WITHOUT_RECURRENT_MATRIX = ("indrnn", "min_gru", "min_lstm", "lru")
@@ -255,6 +305,8 @@ def shapes_of(cell, input_size, hidden_size, layers=1, directions=1):
             shapes |= {f"bias_{part}{suffix}": (rows,) for part in parts}
             for vector in VECTORS[cell]:
                 shapes[f"weight_{vector}{suffix}"] = (hidden_size,)
+            if cell in GAINS:
+                shapes[f"weight_norm{suffix}"] = (GAINS[cell] * hidden_size,)
     return shapes
 
 

@@ -521,17 +521,20 @@ def test_a_layer_leaves_the_callers_floating_point_state_as_it_was(callers, flus
 
 TWO_STEPS = Case(steps=2, batch=1, inputs=2, hidden=2, directions=2)
 SLICES = CASES["two slices, bidirectional, lengths"]
-SLICED = ("rnn_tanh", "lstm_peephole", "gru", "gru_reset_before", "lru")  # every branch of the kernels
+SLICED = ("rnn_tanh", "lstm_peephole", "gru", "gru_reset_before", "lru", "gru_norm")  # every branch of the kernels
 CHECKS = {f"forward of {cell}": (check_forward, cell, SMALL) for cell in CELLS}
 CHECKS |= {f"gradients of {cell}": (check_gradients, cell, SMALL) for cell in CELLS}
-CHECKS |= {f"replicas of {cell}": (check_replicas, cell, TWO_STEPS) for cell in ("lstm_peephole", "gru")}
+CHECKS |= {f"replicas of {cell}": (check_replicas, cell, TWO_STEPS) for cell in ("lstm_peephole", "gru", "gru_norm")}
 CHECKS |= {"replicas of gru, shared x": (check_replicas, "gru", TWO_STEPS, True)}
 CHECKS |= {f"rows of {cell}": (check_rows, cell, SMALL) for cell in ("lstm", "gru_reset_before")}
-CHECKS |= {f"padding of {cell}": (check_padding, cell, SMALL, np.nan) for cell in ("lstm", "gru_reset_before")}
+CHECKS |= {
+    f"padding of {cell}": (check_padding, cell, SMALL, np.nan) for cell in ("lstm", "gru_reset_before", "gru_norm")
+}
 CHECKS |= {f"chunks and slices of {cell}": (check_chunks, cell, SLICES) for cell in SLICED}
 CHECKS |= {f"chunks and slices of {cell}, no lengths": (check_chunks, cell, CASES["two slices"]) for cell in SLICED}
 CHECKS |= {"replicas of lstm in slices": (check_replicas, "lstm", SLICES)}
-CHECKS |= {f"checkpoints of {cell}": (check_checkpoints, cell, SLICES) for cell in ("rnn_tanh", "gru_reset_before")}
+CHECKPOINTED = ("rnn_tanh", "gru_reset_before", "gru_norm")
+CHECKS |= {f"checkpoints of {cell}": (check_checkpoints, cell, SLICES) for cell in CHECKPOINTED}
 CHECKS |= {f"packed {cell}": (check_packed, cell, SLICES, "float64", 2) for cell in ("gru", "gru_reset_before")}
 CHECKS |= {"overflow at the end of a row": (check_overflow_at_the_end,)}
 CHECKS |= PARAMETRISED

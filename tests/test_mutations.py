@@ -23,6 +23,7 @@ VARIANTS, MGU, UGRNN, EULER = "cells/lstm_variants.py", "cells/mgu.py", "cells/u
 INDRNN, MINIMAL, LRU = "cells/indrnn.py", "cells/minimal.py", "cells/lru.py"
 PLAIN, BLOCKS, PACKING, JOB = "kernels/plain.py", "kernels/blocks.py", "kernels/packing.py", "kernels/job.py"
 FORWARD, BACKWARD, POINTWISE = "kernels/forward.py", "kernels/backward.py", "kernels/pointwise.py"
+NORM = "kernels/norm.py"
 MATHS, MATRICES, PASSES, LAYER = "maths.py", "layers/matrices.py", "layers/passes.py", "layers/recurrent.py"
 
 # name: [(path, text that stands there once, what it becomes), …]
@@ -387,7 +388,7 @@ STEPS: dict[str, Edits] = {
             "store(place(d_a, b * n.lanes), 0, 1)",
         )
     ],
-    "rows after the first run take its values": [(FORWARD, "n, skip = job.n, b * job.n.lanes", "n, skip = job.n, 0")],
+    "rows after the first run take its values": [(FORWARD, "b * job.n.lanes\n    kept", "0\n    kept")],
     "rows after the first run go back with its values": [
         (BACKWARD, "n, skip, own = job.n, b * job.n.lanes,", "n, skip, own = job.n, 0,")
     ],
@@ -422,7 +423,9 @@ STEPS: dict[str, Edits] = {
     "all replicas take the first bias of separate gates": [
         (FORWARD, "bias = at(job.weights.bias, (r *", "bias = at(job.weights.bias, (0 *")
     ],
-    "all replicas take the first peepholes": [(FORWARD, "job.replica * n.vectors", "0 * n.vectors")],
+    "all replicas take the first peepholes": [
+        (FORWARD, "at(job.weights.vectors, job.replica * n.vectors * n.blocks * n.lanes)", "at(job.weights.vectors, 0)")
+    ],
     "all replicas go back through the first W_h": [
         (BACKWARD, "(job.replica * n.blocks * n.gates + first) * plane", "first * plane")
     ],
@@ -604,6 +607,71 @@ STEPS: dict[str, Edits] = {
     ],
 }
 
+# Layer normalisation.
+
+NORMS: dict[str, Edits] = {
+    "norm: mean left in": [(NORM, "(load(s, j * a_block) - mean)", "load(s, j * a_block)")],
+    "norm: mean of the first block alone": [
+        (NORM, "total = total + load(row, j * block)", "total = total + 0 * load(row, j * block)")
+    ],
+    "norm: mean over what fills up": [(NORM, "return across(total) / units", "return across(total) / (blocks * 4)")],
+    "norm: what fills up has a variance": [(NORM, "- mean) * load(there, j * lanes))", "- mean))")],
+    "norm: variance of the first block alone": [(NORM, "squares = squares + c * c", "pass")],
+    "norm: unbiased variance": [(NORM, "/ units + EPSILON)", "/ (units - ONE) + EPSILON)")],
+    "norm: another epsilon": [(NORM, "EPSILON = 1e-5", "EPSILON = 1e-6")],
+    "norm: gain left out": [(NORM, "load(gain, j * lanes) * value + load(bias", "value + load(bias")],
+    "norm: bias left out": [(NORM, "* value + load(bias, j * lanes)", "* value")],
+    "norm: gain of the first plane for all": [
+        (NORM, "gain, bias = beyond(own, p * plane),", "gain, bias = beyond(own, 0),")
+    ],
+    "norm: planes of kept one for all": [
+        (
+            NORM,
+            "beyond(centred, p * blocks * centred_block + row)\n            mean",
+            "beyond(centred, row)\n            mean",
+        )
+    ],
+    "norm: d_gain without the centred": [
+        (NORM, "load(d_gain, j * lanes) + slope * value", "load(d_gain, j * lanes) + slope")
+    ],
+    "norm: d_gain of the last row alone": [(NORM, "load(d_gain, j * lanes) + slope * value", "slope * value")],
+    "norm: d_bias of the last row alone": [(NORM, "load(d_bias, j * lanes) + slope)", "slope)")],
+    "norm: d without gain": [(NORM, "slope = slope * load(gain, j * lanes)", "pass")],
+    "norm: d keeps its mean": [(NORM, "(slope - mean - value * along)", "(slope - value * along)")],
+    "norm: d keeps what lies along": [(NORM, "(slope - mean - value * along)", "(slope - mean)")],
+    "norm: d without its scale": [(NORM, "* along) * scale * load(there", "* along) * load(there")],
+    "norm: none": [(FORWARD, "            if n.norm:\n", "            if False:\n")],
+    "norm: none going back": [(BACKWARD, "            if n.norm:\n", "            if False:\n")],
+    "norm: rows after the first run take its place": [(FORWARD, "b * job.n.lanes\n    centred", "0\n    centred")],
+    "norm: rows after the first run go back with its values": [
+        (BACKWARD, "n, skip, size = job.n, b * job.n.lanes,", "n, skip, size = job.n, 0,")
+    ],
+    "norm: all replicas take the first gains": [
+        (FORWARD, "job.replica * n.vectors * n.blocks * n.lanes + own)", "own)")
+    ],
+    "norm: all replicas go back through the first gains": [
+        (BACKWARD, "at(job.weights.vectors, job.replica * size + own)", "at(job.weights.vectors, own)")
+    ],
+    "norm: all units' d_gain in the first's place": [
+        (BACKWARD, "at(d_vectors, job.unit * size + own)", "at(d_vectors, own)")
+    ],
+    "norm: centred planes over what the cell keeps": [(JOB, "kept.start + (n.kept - planes) *", "kept.start + 0 *")],
+    "norm: the cell's state serves as kept": [
+        (BLOCKS, "cell.kept == cell.states and not cell.norm", "cell.kept == cell.states")
+    ],
+    "norm: bias of the products, not behind the norm": [
+        (PASSES, "np.zeros_like(bias) if run.n.norm else bias", "bias"),
+        (PASSES, "filled[:, biases] = run.weights", "filled[:, biases] = 0 * run.weights"),
+    ],
+    "norm: gradient of the bias before the norm": [
+        (BACKWARD, "        if not n.norm:\n            bias_gradient", "        if True:\n            bias_gradient"),
+        (PASSES, "if n.norm else parts.bias", "if False else parts.bias"),
+    ],
+    "norm: gains in the order of the planes": [
+        (PASSES, "[first + plane for plane in blocks.planes_of(run.cell).order]", "list(range(first, first + planes))")
+    ],
+}
+
 # The layer: what goes into and comes out of the kernels.
 
 LAYERS: dict[str, Edits] = {
@@ -716,7 +784,7 @@ RAW_WEIGHTS: dict[str, Edits] = {
     "ring: γ of |λ|": [(WEIGHTS, "np.sqrt(1 - square)", "np.sqrt(1 - np.sqrt(square))")],
 }
 
-TABLES = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, LAYERS, RAW_WEIGHTS
+TABLES = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, NORMS, LAYERS, RAW_WEIGHTS
 MUTATIONS: dict[str, Edits] = {name: edits for table in TABLES for name, edits in table.items()}
 UNCHANGED = "nothing changed"
 WORKERS = 2

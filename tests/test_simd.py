@@ -83,6 +83,7 @@ ARITHMETIC = {
     ),
     "|x|": (lambda x, y: simd.absolute(x), lambda x, y: np.abs(x)),
     "|x| with the sign of y": (lambda x, y: simd.with_sign(x, y), np.copysign),
+    "√|x|": (lambda x, y: simd.root(simd.absolute(x)), lambda x, y: np.sqrt(np.abs(x))),
     "2 - x": (lambda x, y: np.float32(2) - x, lambda x, y: 2 - x),
     "x / 4": (lambda x, y: x / np.float32(4), lambda x, y: x / 4),
     "y if x > 1 else 0": (
@@ -108,6 +109,17 @@ def test_arithmetic_is_that_of_numpy(name, dtype):
     x, y = pairs(dtype)
     expected = on_arrays(x, y).astype(dtype)
     assert_same_numbers(applied(vectors_through(inlined(on_lanes), 2), x, y), expected)
+
+
+@needs_vectors
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_sum_across_is_that_of_neighbours_first_in_every_lane(dtype):
+    x = np.random.default_rng(2).standard_normal(8 * lanes(dtype)).astype(dtype)
+    total = x.reshape(8, -1)
+    while total.shape[1] > 1:
+        total = total[:, ::2] + total[:, 1::2]
+    came = applied(vectors_through(inlined(lambda x: simd.across(x)), 1), x)
+    assert_same_bits(came, np.repeat(total[:, 0], lanes(dtype)))
 
 
 @needs_vectors

@@ -16,6 +16,7 @@ from recurlab.cells.lstm_variants import (
 )
 from recurlab.cells.mgu import MGU
 from recurlab.cells.minimal import MIN_GRU, MIN_LSTM
+from recurlab.cells.normalised import GRU_NORM, LSTM_NORM, RNN_LINEAR_NORM, RNN_RELU_NORM, RNN_TANH_NORM
 from recurlab.cells.rnn import RNN_LINEAR, RNN_RELU, RNN_SIGMOID, RNN_TANH
 from recurlab.cells.ugrnn import UGRNN
 
@@ -42,4 +43,9 @@ CELLS: dict[str, Cell] = {
     "min_gru": MIN_GRU,
     "min_lstm": MIN_LSTM,
     "lru": LRU,
+    "rnn_tanh_norm": RNN_TANH_NORM,
+    "rnn_relu_norm": RNN_RELU_NORM,
+    "rnn_linear_norm": RNN_LINEAR_NORM,
+    "lstm_norm": LSTM_NORM,
+    "gru_norm": GRU_NORM,
 }

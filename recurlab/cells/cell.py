@@ -20,6 +20,9 @@ class Cell(NamedTuple):
     * `vectors`: per-unit parameters (peepholes). Then `gates` and `backward` take them as one more tuple, and
       `backward` returns their gradient as a third entry. `initial_vectors` makes them from as many arrays of uniform
       numbers; None draws them as biases, about 0, where a unit whose vector is its memory would forget at once.
+    * `norm`: layer normalisation. Every value of a, the two of a separate gate each by itself, is then
+      gain · (s - mean s) / √(var s + 1e-5) + bias over the units of a row, s being the products alone; the gains are
+      one more parameter, weight_norm. Not with a second product, whose operand would come before its norm.
     * `second_product`: the gate whose recurrent weights act on an operand computed in this step instead of on h.
       `operand(a, state)` gives it, and it is the last entry of kept; `operand_backward(kept, state, d_operand)` gives
       what it adds to (d_a, d_state).
@@ -38,6 +41,7 @@ class Cell(NamedTuple):
     vectors: tuple[str, ...] = ()
     initial_vectors: Callable | None = None
     recurrent_matrix: bool = True
+    norm: bool = False
     second_product: str | None = None
     operand: Callable | None = None
     operand_backward: Callable | None = None

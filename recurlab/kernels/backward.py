@@ -1,7 +1,8 @@
 """Back-propagation through time of a layer in one direction.
 
 for a few steps at a time, from the last to the first:
-    for each step:  d_h += dy;  d_a, d_state = the cell's vector–Jacobian product;  d_h += d_a W_h
+    for each step:  d_h += dy;  d_a, d_state = the cell's vector–Jacobian product, d_a back through its norm, if any;
+                    d_h += d_a W_h
     of all of them: dx += d_a W_x;  dW_x += d_aᵀ x;  dW_h += d_aᵀ h;  db += Σ d_a
 """
 
@@ -20,6 +21,7 @@ from recurlab.kernels.job import (
     gather_left,
     job_of,
     kept_at,
+    normalisation_at,
     outer_row,
     place,
     run_end,
@@ -37,9 +39,9 @@ class Gradients(NamedTuple):
     W_x: np.ndarray  # [U][in_blocks][G·blocks·W][W], empty if not wanted
     W_h: np.ndarray  # [U][blocks][G·blocks·W][W], empty if not wanted or without W_hh
     bias: np.ndarray  # [U][planes][blocks][W], zeros before
-    vectors: np.ndarray  # [U][V][blocks][W], zeros before
+    vectors: np.ndarray  # [U][V][blocks][W], zeros before; with layer normalisation the biases' too
     x: np.ndarray  # (R, T, B, I), added to; empty if not wanted
-    d_a: np.ndarray  # [U][planes][blocks][T·rows][W] with the whole history, else empty
+    d_a: np.ndarray  # [U][planes][blocks][T·rows][W] with the whole history, else empty; before a norm, if any
     d_states: np.ndarray  # as states with the whole history, else empty
 
 
@@ -77,6 +79,16 @@ def backward_pointwise(job, s, b, rows, d_state, d_a, d_vectors):
 
 
 @inlined
+def normalise_backward(job, s, b, rows, d_a, d_vectors):
+    """Some rows of d_a, from b on, of one step back through their norm."""
+    n, skip, size = job.n, b * job.n.lanes, job.n.vectors * job.n.blocks * job.n.lanes
+    centred, own = normalisation_at(job, s)
+    vectors, d_own = at(job.weights.vectors, job.replica * size + own), at(d_vectors, job.unit * size + own)
+    places = (place(d_a, skip), place(centred, skip), vectors, d_own)
+    call(job.code.norm, (*places, d_a.block, centred.block, n.gates + n.separate, n.blocks, rows, n.lanes))
+
+
+@inlined
 def backward_operand(job, s, d_state, d_operand, d_a):
     """Back through the second product of one step: adds to d_a and to the gradient of the old state."""
     n = job.n
@@ -108,6 +120,8 @@ def backward_step(job, s, d_state, d_operand, d_a, d_vectors):
         end = run_end(job, b, n.first_step + s)
         if within(job, b, n.first_step + s):
             backward_pointwise(job, s, b, end - b, d_state, d_a, d_vectors)
+            if n.norm:
+                normalise_backward(job, s, b, end - b, d_a, d_vectors)
         else:
             planes = (n.gates + n.separate) * n.blocks
             clear_vectors(d_a.array, d_a.start + b * n.lanes, d_a.block, planes, end - b, n.lanes)
@@ -195,7 +209,8 @@ def gradients_of_chunk(job, done, steps, d_a, start, grads):
         gather_inputs(job, done, steps, x)
         first = job.unit * n.in_blocks * n.gates * n.blocks * n.lanes * n.lanes
         column_product(job, d_a, 0, n.gates, x, n.in_blocks, rows, grads.W_x, first, fresh)
-        bias_gradient(job, rows, d_a, grads.bias)
+        if not n.norm:
+            bias_gradient(job, rows, d_a, grads.bias)
     if grads.x.size:
         input_gradient(job, done, steps, d_a, x, grads.x)
 

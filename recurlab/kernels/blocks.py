@@ -21,7 +21,8 @@ that W_ih writes and those that W_hh writes are neighbours, each as many as ther
     W_h      [R][G·blocks][blocks·W][W]       W_hhᵀ likewise
     bias     [R][planes][blocks][W]           vectors [R][V][blocks][W]
 
-V_h and W_h are empty for a cell without a recurrent matrix.
+V_h and W_h are empty for a cell without a recurrent matrix. With layer normalisation the products start from a bias of
+zeros, and what `norm` needs stands behind a cell's own: centred planes in kept; gains, biases and ones in vectors.
 """
 
 from functools import cache
@@ -79,8 +80,9 @@ class Sizes(NamedTuple):
     recurrent: int  # columns of W_hh: H, or 0 for a cell without
     second: int  # 1 if a gate has a second product
     states: int
-    vectors: int
-    kept: int
+    vectors: int  # a cell's own, and 2 · planes + 1 with layer normalisation
+    kept: int  # a cell's own, and all planes with layer normalisation
+    norm: int  # 1 with layer normalisation
     kept_is_state: int  # 1 if a cell keeps just its new state: then `states` serves as kept, one step later
     kept_unit: int  # numbers of a unit in kept; where its first row stands; numbers of a block
     kept_first: int
@@ -92,6 +94,11 @@ class Sizes(NamedTuple):
     def units(self) -> int:
         """Replicas times slices."""
         return self.replicas * self.slices
+
+    @property
+    def planes(self) -> int:
+        """Pre-activations of a unit."""
+        return self.gates + self.separate
 
 
 def slices_of(batch: int, hidden: int, gates: int) -> int:
@@ -130,9 +137,10 @@ def sizes_of(cell: Cell, dtype, replicas: int, batch: int, steps: int, inputs: i
         recurrent=hidden if cell.recurrent_matrix else 0,
         second=int(cell.second_product is not None),
         states=len(cell.states),
-        vectors=len(cell.vectors),
-        kept=len(cell.kept),
-        kept_is_state=int(cell.kept == cell.states),
+        vectors=len(cell.vectors) + (2 * planes + 1) * cell.norm,
+        kept=len(cell.kept) + planes * cell.norm,
+        norm=int(cell.norm),
+        kept_is_state=int(cell.kept == cell.states and not cell.norm),
         kept_unit=0,
         kept_first=0,
         kept_block=0,

@@ -14,6 +14,7 @@ from recurlab.kernels import memory
 from recurlab.kernels.backward import Gradients
 from recurlab.kernels.blocks import Sizes
 from recurlab.kernels.job import Code, Sequence, Weights
+from recurlab.kernels.norm import normalise_backward_of, normalise_of
 from recurlab.kernels.pointwise import pointwise_of
 from recurlab.kernels.target import COMPILED, column_product_of, row_product_of, start_threads
 
@@ -50,7 +51,8 @@ def forward(cell: str, n: Sizes, weights: Weights, seq: Sequence, initial, kept,
     functions = pointwise_of(cell, dtype)
     product = row_product_of(dtype).address
     operand = functions.operand or functions.forward
-    code = Code(product, product, functions.forward.address, operand.address)
+    norm = normalise_of(dtype) if n.norm else functions.forward
+    code = Code(product, product, functions.forward.address, operand.address, norm.address)
     work = memory.empty((threads * ahead.working_numbers(n),), dtype)
     final = np.empty_like(initial)
     flat = (kept.reshape(-1), states.reshape(-1), work, initial.reshape(-1), final.reshape(-1))
@@ -66,7 +68,8 @@ def backward(
     functions = pointwise_of(cell, dtype)
     operand = functions.operand_backward or functions.backward
     products = row_product_of(dtype).address, column_product_of(dtype).address
-    code = Code(*products, functions.backward.address, operand.address)
+    norm = normalise_backward_of(dtype) if n.norm else functions.backward
+    code = Code(*products, functions.backward.address, operand.address, norm.address)
     work = memory.empty((n.lanes + threads * back.working_numbers(n, grads.d_a.size > 0),), dtype)
     d_initial = np.empty_like(d_final)
     flat = (kept.reshape(-1), states.reshape(-1), work, d_final.reshape(-1), d_initial.reshape(-1))

@@ -1,7 +1,7 @@
 """The forward pass of a layer in one direction.
 
 for a few steps at a time:      a = bias + x W_xᵀ of all of them
-    for each step:              a += h W_hᵀ;  kept, state = the cell;  y = h
+    for each step:              a += h W_hᵀ;  a = its norm, if any;  kept, state = the cell;  y = h
 """
 
 from functools import cache
@@ -15,6 +15,7 @@ from recurlab.kernels.job import (
     gather_inputs,
     job_of,
     kept_at,
+    normalisation_at,
     outer_row,
     place,
     run_end,
@@ -82,6 +83,16 @@ def forward_pointwise(job, s, b, rows, a):
 
 
 @inlined
+def normalise(job, s, b, rows, a):
+    """Some rows of a, from b on, of one step."""
+    n, skip = job.n, b * job.n.lanes
+    centred, own = normalisation_at(job, s)
+    vectors = at(job.weights.vectors, job.replica * n.vectors * n.blocks * n.lanes + own)
+    places = (place(a, skip), place(centred, skip), vectors)
+    call(job.code.norm, (*places, a.block, centred.block, n.gates + n.separate, n.blocks, rows, n.lanes))
+
+
+@inlined
 def forward_step(job, s, a, operand):
     """One step, from the input part of a on."""
     n, old, new = job.n, states_at(job, s), states_at(job, s + 1)
@@ -90,6 +101,8 @@ def forward_step(job, s, a, operand):
     while b < n.rows:
         end = run_end(job, b, n.first_step + s)
         if within(job, b, n.first_step + s):
+            if n.norm:
+                normalise(job, s, b, end - b, a)
             forward_pointwise(job, s, b, end - b, a)
         else:
             to, since, blocks = new.start + b * n.lanes, old.start + b * n.lanes, n.states * n.blocks

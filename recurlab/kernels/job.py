@@ -19,6 +19,7 @@ class Code(NamedTuple):
     columns: object  # product by columns
     pointwise: object
     operand: object  # used with a second product only
+    norm: object  # used with layer normalisation only
 
 
 class Weights(NamedTuple):
@@ -93,6 +94,15 @@ def kept_at(job, step):
     """What is kept of a step of a unit."""
     n = job.n
     return Matrix(job.kept, job.unit * n.kept_unit + n.kept_first + step * n.rows * n.lanes, n.kept_block)
+
+
+@inlined
+def normalisation_at(job, step):
+    """The centred planes of a step of a unit, and where gains, biases and ones stand in an array of vectors."""
+    n, kept = job.n, kept_at(job, step)
+    planes = n.gates + n.separate
+    centred = Matrix(job.kept, kept.start + (n.kept - planes) * n.blocks * kept.block, kept.block)
+    return centred, (n.vectors - 2 * planes - 1) * n.blocks * n.lanes
 
 
 @inlined

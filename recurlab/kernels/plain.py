@@ -48,6 +48,16 @@ def _vector(place, offset):
     return slice(offset, offset + LANES)
 
 
+def root(value):
+    """√ of every lane."""
+    return np.sqrt(value)
+
+
+def across(value):
+    """The sum of all lanes in every lane."""
+    return np.full_like(value, value.sum())
+
+
 def call(function, arguments):
     """Call a function with a tuple of arguments: compiled code does it by address."""
     function(*arguments)

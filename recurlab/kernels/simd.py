@@ -165,6 +165,30 @@ def where_greater(typing_context, x, y, then, other):
     return vector(x, y, then, other), generate
 
 
+@intrinsic
+def root(typing_context, x):
+    """√x."""
+
+    def generate(context, builder, sig, args):
+        return builder.call(x.intrinsic(builder, "sqrt", 1), args)
+
+    return x(x), generate
+
+
+@intrinsic
+def across(typing_context, x):
+    """The sum of all lanes in every lane: neighbours first, then pairs, fours, …"""
+
+    def generate(context, builder, sig, args):
+        (total,) = args
+        for size in (1 << k for k in range(x.lanes.bit_length() - 1)):
+            partner = ir.Constant(ir.VectorType(_I32, x.lanes), [k ^ size for k in range(x.lanes)])
+            total = builder.fadd(total, builder.shuffle_vector(total, total, partner))
+        return total
+
+    return x(x), generate
+
+
 def _lane_integers(vector):
     return ir.VectorType(ir.IntType(vector.element.bitwidth), vector.lanes)
 

@@ -16,9 +16,10 @@ COMPILED = not config.DISABLE_JIT
 
 if COMPILED:
     from recurlab.kernels import elementary, tile
-    from recurlab.kernels.simd import at, beyond, call, lanes, load, store, transpose
+    from recurlab.kernels.simd import across, at, beyond, call, lanes, load, root, store, transpose
 else:
     from recurlab.kernels.plain import (
+        across,
         at,
         beyond,
         call,
@@ -26,11 +27,12 @@ else:
         load,
         product_of_columns,
         product_of_rows,
+        root,
         store,
         transpose,
     )
 
-__all__ = ["at", "beyond", "call", "lanes", "load", "store", "transpose"]
+__all__ = ["across", "at", "beyond", "call", "lanes", "load", "root", "store", "transpose"]
 
 _source = elementary if COMPILED else maths
 ELEMENTARY = {name: getattr(_source, name) for name in ("tanh", "sigmoid", "relu", "step")}

@@ -33,7 +33,7 @@ class Pass(NamedTuple):
         states = self.visited()
         if self.kept is self.states:
             return states[:, :, 1:], states
-        return blocks.from_blocks(self.kept, self.n), states
+        return blocks.from_blocks(self.kept[:, : len(self.cell.kept)], self.n), states
 
     def visited(self) -> np.ndarray:
         """The states (R, S, T+1, B, H) in the order of the pass's steps, the first one included."""
@@ -128,6 +128,7 @@ def _empty_gradients(n: Sizes, dtype, dx) -> cpu.Gradients:
 def history(run: Pass, params, lengths, dy, d_final) -> tuple[np.ndarray, np.ndarray]:
     """d_states (R, S, T+1, B, H) and d_a (R, A, T, B, H), the columns in the order of the cell, without gradients.
 
+    d_a is what dL/dW is made of: with layer normalisation the gradient of the products, before the norm.
     d_states at s is the gradient with respect to the state after s steps, dy (R, T, B, H) or None included.
     """
     n = run.n._replace(back_chunk=run.n.steps)
@@ -176,7 +177,9 @@ def sequence_of(run: Pass, y: np.ndarray, column: int) -> cpu.Sequence:
 def weights_of(run: Pass, params) -> cpu.Weights:
     """The weights of a pass in the layouts of the kernels."""
     vectors = _vectors(run, params) if run.n.vectors else np.empty(0, run.x.dtype)
-    return cpu.Weights(*(array.reshape(-1) for array in (*run.weights, vectors)))
+    *packed, bias = run.weights
+    start = np.zeros_like(bias) if run.n.norm else bias  # of the products: a norm adds the bias behind them
+    return cpu.Weights(*(array.reshape(-1) for array in (*packed, start, vectors)))
 
 
 def _vectors(run: Pass, params) -> np.ndarray:
@@ -185,20 +188,34 @@ def _vectors(run: Pass, params) -> np.ndarray:
     filled = np.zeros((n.replicas, n.vectors, n.blocks * n.lanes), run.x.dtype)
     for v, name in enumerate(run.cell.vectors):
         filled[:, v, : n.hidden] = params[f"weight_{name}{run.suffix}"]
+    if n.norm:
+        gains, biases = _norm_vectors(run)
+        filled[:, gains, : n.hidden] = params[f"weight_norm{run.suffix}"].reshape(-1, n.planes, n.hidden)
+        filled[:, biases] = run.weights[-1].reshape(n.replicas, n.planes, -1)
+        filled[:, -1, : n.hidden] = 1
     return filled
+
+
+def _norm_vectors(run: Pass) -> tuple[list[int], slice]:
+    """Which vectors are the gains, in the order of the cell, and which the biases, in the order of the planes."""
+    first, planes = len(run.cell.vectors), run.n.planes
+    return [first + plane for plane in blocks.planes_of(run.cell).order], slice(first + planes, first + 2 * planes)
 
 
 def _finish_gradients(run: Pass, parts: cpu.Gradients, grads: dict) -> None:
     """The parts of all slices, summed in order, as the gradients of the parameters (with R)."""
     n = run.n
     names = (f"{name}{run.suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    summed = matrices.summed(run.cell, n, (parts.W_x, parts.W_h, parts.bias), run.packed)
+    bias = np.ascontiguousarray(parts.vectors[:, _norm_vectors(run)[1]]) if n.norm else parts.bias
+    summed = matrices.summed(run.cell, n, (parts.W_x, parts.W_h, bias), run.packed)
     grads.update(zip(names, summed, strict=True))  # without W_hh also what the caller leaves out
     if not n.vectors:
         return
     vectors = _sum_of_slices(parts.vectors, n)
     for v, name in enumerate(run.cell.vectors):
         grads[f"weight_{name}{run.suffix}"] = vectors[:, v].copy()
+    if n.norm:
+        grads[f"weight_norm{run.suffix}"] = vectors[:, _norm_vectors(run)[0]].reshape(n.replicas, -1)
 
 
 def _sum_of_slices(array: np.ndarray, n: Sizes) -> np.ndarray:

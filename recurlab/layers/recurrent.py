@@ -82,6 +82,8 @@ def recurrent(
     expect(isinstance(bidirectional, bool), "bidirectional", repr(bidirectional), "True or False")
     sizes = (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers))
     input_size, hidden_size, num_layers = (expect_size(name, value) for name, value in sizes)
+    spec = CELLS[cell]
+    expect(not (spec.norm and spec.second_product), "cell", f"{cell}, a second product with a norm", "one of the two")
     return Recurrent(cell, input_size, hidden_size, num_layers, bidirectional, dtype, device)
 
 
@@ -97,6 +99,7 @@ def parameter_shapes(layer: Recurrent) -> dict[str, tuple[int, ...]]:
             shapes[f"weight_{part}{suffix}"] = _packed_shape(layer, columns) if layer.packed else (rows, columns)
         shapes |= {f"bias_{part}{suffix}": (rows,) for part in parts}
         shapes |= {f"weight_{vector}{suffix}": (hidden,) for vector in layer.spec.vectors}
+        shapes |= {f"weight_norm{suffix}": (rows + len(layer.spec.separate) * hidden,)} if layer.spec.norm else {}
     return shapes
 
 

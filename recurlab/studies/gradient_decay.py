@@ -65,7 +65,8 @@ def _measured(layer: Recurrent, params: dict, seeds, length: int, batch: int, la
 def _replica_bytes(layer: Recurrent, length: int, batch: int) -> int:
     """Memory of one replica's tape and gradients: dL/dy, kept values, and states three times, at every unit."""
     cell = layer.spec
-    values = 1 + len(cell.kept) + 3 * len(cell.states)
+    centred = len(cell.gates) + len(cell.separate) if cell.norm else 0
+    values = 1 + len(cell.kept) + centred + 3 * len(cell.states)
     return values * length * batch * layer.hidden_size * np.dtype(layer.dtype).itemsize
 
 
