@@ -13,7 +13,7 @@ import numpy as np
 
 from recurlab.blas import on_one_thread
 from recurlab.layers.checks import expect
-from recurlab.layers.recurrent import Recurrent, expect_natural
+from recurlab.layers.recurrent import Recurrent, expect_natural, expect_recurrent_matrix
 from recurlab.weights import real_form
 
 ORTHOGONAL = 1e-5  # how far max|W'W - I| may be from 0 at first: float32 leaves 1e-6
@@ -37,6 +37,7 @@ class Parametrisation(NamedTuple):
 def _matrices(layer: Recurrent, change: Callable, *dicts: dict) -> dict:
     """The last dict with every W_hh replaced by change(its blocks ([R,] G, H, H) in each dict)."""
     expect_natural(layer)
+    expect_recurrent_matrix(layer)
     changed, hidden = dict(dicts[-1]), layer.hidden_size
     for _, _, suffix in layer.passes:
         name = f"weight_hh{suffix}"
@@ -163,6 +164,7 @@ def _by_cayley(name: str, equation: str, source: str, inward: Callable, outward:
 
 def _lru_names(layer: Recurrent) -> list[tuple[str, ...]]:
     """Names of λ_re, λ_im, γ, ν and θ in every pass."""
+    expect("lambda_re" in layer.spec.vectors, "layer", f"cell {layer.cell}", "a cell with λ and γ (lru)")
     parts = ("lambda_re", "lambda_im", "gamma", "nu", "theta")
     return [tuple(f"weight_{part}{suffix}" for part in parts) for _, _, suffix in layer.passes]
 

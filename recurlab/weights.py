@@ -154,11 +154,12 @@ def init(
 
 
 def ring(layer: Recurrent, seed=0, smallest=0.0, largest=1.0, phase=2 * np.pi) -> dict[str, np.ndarray]:
-    """λ and γ of a diagonal recurrence: |λ|² ~ U[smallest², largest²), arg λ ~ U(0, phase], γ = √(1 - |λ|²).
+    """λ and γ of an LRU: |λ|² ~ U[smallest², largest²), arg λ ~ U[0, phase), γ = √(1 - |λ|²) (Orvieto et al. 2023).
 
-    To put in place of what `init` gave; uniform on a ring of the plane if phase is 2π (Orvieto et al. 2023). With this
-    γ a white input of variance 1 gives every state variance 1. A sequence of seeds gives a leading R.
+    To put in place of what `init` gave, which is the ring from 0 to 1 from the same numbers. With this γ a white input
+    of variance 1 gives every state variance 1. A sequence of seeds gives a leading R.
     """
+    expect("lambda_re" in layer.spec.vectors, "layer", f"cell {layer.cell}", "a cell with λ and γ (lru)")
     expect(0 <= smallest < largest <= 1, "smallest, largest", f"{smallest}, {largest}", "0 ≤ smallest < largest ≤ 1")
     expect(0 < phase <= 2 * np.pi, "phase", phase, "0 < phase ≤ 2π")
     if np.shape(seed):
@@ -166,11 +167,11 @@ def ring(layer: Recurrent, seed=0, smallest=0.0, largest=1.0, phase=2 * np.pi) -
         return {name: np.stack([network[name] for network in networks]) for name in networks[0]}
     params = {}
     for _, _, suffix in layer.passes:
-        u = uniform(Stream(seed, f"init ring{suffix}"), (2, layer.hidden_size))
-        square = smallest**2 + (largest**2 - smallest**2) * u[0]
-        value = np.sqrt(square) * np.exp(1j * phase * (1 - u[1]))
-        parts = {"lambda_re": value.real, "lambda_im": value.imag, "gamma": np.sqrt(1 - square)}
-        params |= {f"weight_{part}{suffix}": array.astype(layer.dtype) for part, array in parts.items()}
+        names = [f"weight_{part}{suffix}" for part in ("lambda_re", "lambda_im", "gamma")]
+        area, turn = (uniform(Stream(seed, f"init {name}"), (layer.hidden_size,)) for name in names[:2])
+        square, angle = smallest**2 + (largest**2 - smallest**2) * area, phase * turn
+        parts = np.sqrt(square) * np.cos(angle), np.sqrt(square) * np.sin(angle), np.sqrt(1 - square)
+        params |= {name: array.astype(layer.dtype) for name, array in zip(names, parts, strict=True)}
     return params
 
 

@@ -7,7 +7,6 @@ from chance import assert_distribution, assert_mean
 from scipy import stats
 
 import recurlab as rl
-from recurlab.optimise import Adam, adam, start
 from recurlab.parametrise import PARAMETRISATIONS
 from recurlab.random import Stream, normal
 from recurlab.weights import ring
@@ -15,7 +14,8 @@ from recurlab.weights import ring
 SEEDS = [3, 4, 5]
 STARTS = {"cayley": "orthogonal", "unitary": "unitary"}
 GROUPS = list(STARTS)
-WITH_CELLS = [(name, "rnn_tanh") for name in PARAMETRISATIONS]
+OWN_CELL = dict.fromkeys(PARAMETRISATIONS, "rnn_tanh") | {"lru": "lru"}
+WITH_CELLS = list(OWN_CELL.items())
 WITH_CELLS += [("antisymmetric", "rnn_antisymmetric_gated"), ("cayley", "gru"), ("unitary", "lstm")]
 
 
@@ -31,14 +31,14 @@ def drawn(name, layer, seeds=SEEDS):
 
 
 def updated(name, layer, size=0.3):
-    """Raw parameters after some updates against random gradients: training may lead anywhere."""
+    """Raw parameters after steps of one size against random gradients, as Adam's are: training may lead anywhere."""
     one, rng = PARAMETRISATIONS[name], np.random.default_rng(0)
     raw = one.raw(layer, drawn(name, layer))
-    moments = start(raw)
     for _ in range(3):
         params = one.forward(layer, raw)
         grads = {key: rng.standard_normal(array.shape).astype(layer.dtype) for key, array in params.items()}
-        raw, moments = adam(Adam(size), raw, one.backward(layer, raw, params, grads), moments)
+        found = one.backward(layer, raw, params, grads)
+        raw = {key: array - array.dtype.type(size) * np.sign(found[key]) for key, array in raw.items()}
     return raw
 
 
@@ -75,7 +75,7 @@ def slopes(loss, array, h=1e-5):
     return found
 
 
-def check_raw_gradient(name, cell="rnn_tanh"):
+def check_raw_gradient(name, cell):
     layer, one = layer_of(cell, hidden=4)._replace(num_layers=1), PARAMETRISATIONS[name]
     raw = updated(name, layer)
     params, rng = one.forward(layer, raw), np.random.default_rng(1)
@@ -208,7 +208,7 @@ def test_free_is_the_network_itself():
 
 @pytest.mark.parametrize("name", PARAMETRISATIONS)
 def test_a_parametrisation_says_what_it_is_and_lets_the_rest_pass(name):
-    layer, one = layer_of(), PARAMETRISATIONS[name]
+    layer, one = layer_of(OWN_CELL[name]), PARAMETRISATIONS[name]
     assert one.name == name and "= " in one.equation and (name == "free" or any(c.isdigit() for c in one.source))
     raw = one.raw(layer, drawn(name, layer))
     params = one.forward(layer, raw)
@@ -219,7 +219,7 @@ def test_a_parametrisation_says_what_it_is_and_lets_the_rest_pass(name):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", PARAMETRISATIONS)
 def test_a_replica_has_the_bits_it_has_alone(name, dtype):
-    layer, one = layer_of(hidden=20, dtype=dtype), PARAMETRISATIONS[name]
+    layer, one = layer_of(OWN_CELL[name], 20, dtype), PARAMETRISATIONS[name]
 
     def steps(params):
         raw = one.raw(layer, params)
@@ -235,44 +235,47 @@ def test_a_replica_has_the_bits_it_has_alone(name, dtype):
 # the ring
 
 
-class Names:
-    """What a parametrisation needs of a layer with λ and γ: whatever its cell."""
-
-    passes, hidden_size, dtype, packed = ((0, False, "_l0"),), 2000, "float64", False
+def eigenvalues(params, suffix="_l0"):
+    return params[f"weight_lambda_re{suffix}"] + 1j * params[f"weight_lambda_im{suffix}"]
 
 
 def test_the_ring_is_uniform_in_area_and_gamma_belongs_to_it():
-    lam = ring(Names, [1, 2], 0.6, 0.95)
-    value = lam["weight_lambda_re_l0"] + 1j * lam["weight_lambda_im_l0"]
+    layer = layer_of("lru", hidden=2000)
+    params = ring(layer, [1, 2], 0.6, 0.95)
+    value = eigenvalues(params)
     assert value.shape == (2, 2000) and not np.array_equal(value[0], value[1])
     square, phase = np.abs(value) ** 2, np.angle(value) % (2 * np.pi)
     assert_distribution(square, stats.uniform(0.36, 0.95**2 - 0.36).cdf)  # n = 4000
     assert_distribution(phase, stats.uniform(0, 2 * np.pi).cdf)
     assert np.abs(np.corrcoef(square.ravel(), phase.ravel())[0, 1]) < 4 / np.sqrt(4000)
-    assert np.allclose(lam["weight_gamma_l0"] ** 2 + square, 1, rtol=0, atol=1e-15)
-    narrow = ring(Names, 1, 0.6, 0.95, phase=0.1)
-    assert_distribution(
-        np.angle(narrow["weight_lambda_re_l0"] + 1j * narrow["weight_lambda_im_l0"]), stats.uniform(0, 0.1).cdf
-    )
+    assert np.allclose(params["weight_gamma_l0"] ** 2 + square, 1, rtol=0, atol=1e-15)
+    assert_distribution(np.angle(eigenvalues(ring(layer, 1, 0.6, 0.95, phase=0.1))), stats.uniform(0, 0.1).cdf)
+
+
+def test_the_whole_disc_is_what_init_draws():
+    layer = layer_of("lru", hidden=50)
+    drawn_there = rl.init(layer, SEEDS)
+    for key, array in ring(layer, SEEDS).items():
+        assert_close(array, drawn_there[key], 1e-15, key)
 
 
 def test_white_input_gives_every_state_variance_one():
-    """h' = λ h + γ w from h = 0, w complex of variance 1: |h_T|² is exponential of mean 1 - |λ|^2T, n = 4000 units."""
-    params = PARAMETRISATIONS["lru"].forward(Names, PARAMETRISATIONS["lru"].raw(Names, ring(Names, [5, 6], 0.6, 0.95)))
-    value = params["weight_lambda_re_l0"] + 1j * params["weight_lambda_im_l0"]
-    h, steps = np.zeros_like(value), 200
-    for t in range(steps):
-        parts = normal(Stream(0, "white", step=t), (2, *value.shape)) / np.sqrt(2)
-        h = value * h + params["weight_gamma_l0"] * (parts[0] + 1j * parts[1])
-    mean = 1 - np.abs(value) ** (2 * steps)
-    assert mean.min() > 1 - 1e-4 / 0.5
-    without = np.mean(1 / params["weight_gamma_l0"] ** 2) - 1  # what γ = 1 would give beyond 1: 2.2
-    assert_mean((np.abs(h) ** 2 / mean).ravel(), 1, effect=without, sd=1)
-    assert_distribution(np.abs(h) ** 2 / mean, stats.expon.cdf)
+    """From h = 0 after white complex inputs of variance 1: |h_T|² is exponential of mean 1 - |λ|^2T, n = 4000."""
+    layer, one = rl.recurrent("lru", 400, 200, dtype="float64"), PARAMETRISATIONS["lru"]
+    params = rl.init(layer, 5, input="identity") | ring(layer, 5, 0.6, 0.95)
+    params["weight_ih_l0"] = np.eye(400)  # the real parts, then the imaginary ones
+    params = one.forward(layer, one.raw(layer, params))
+    white = normal(Stream(0, "white"), (200, 20, 400)) / np.sqrt(2)
+    _, (re, im), _ = rl.forward(layer, params, white)
+    size = np.abs(eigenvalues(params))
+    square = (re[0] ** 2 + im[0] ** 2) / (1 - size**400)
+    without = np.mean(1 / (1 - size**2)) - 1  # what γ = 1 would give beyond 1: 2.2
+    assert_mean(square.ravel(), 1, effect=without, sd=1)
+    assert_distribution(square, stats.expon.cdf)
 
 
 def check_eigenvalues(dtype="float64", bound=1e-12):
-    layer, one = layer_of(hidden=200, dtype=dtype), PARAMETRISATIONS["lru"]
+    layer, one = layer_of("lru", 200, dtype), PARAMETRISATIONS["lru"]
     params = drawn("lru", layer) | ring(layer, SEEDS, 0.1, 0.999)
     raw = one.raw(layer, params)
     assert set(raw) ^ set(params) == {
@@ -289,9 +292,9 @@ def test_raw_eigenvalues_are_the_way_back(dtype, bound):
 
 
 def test_eigenvalues_stay_within_the_circle_wherever_raw_goes():
-    layer = layer_of()
+    layer = layer_of("lru")
     params = PARAMETRISATIONS["lru"].forward(layer, updated("lru", layer, size=3.0))
-    size = np.hypot(params["weight_lambda_re_l0"], params["weight_lambda_im_l0"])
+    size = np.abs(eigenvalues(params))
     assert np.all(size <= 1) and np.allclose(size**2 + params["weight_gamma_l0"] ** 2, 1, rtol=0, atol=1e-15)
 
 
@@ -324,7 +327,7 @@ def test_odd_sizes_have_no_complex_weights_and_packed_ones_are_refused():
 
 @pytest.mark.parametrize(("re", "im"), [(1.0, 0.1), (0.0, 0.0), (0.5, 0.0), (np.nan, 0.1)])
 def test_eigenvalues_without_raw_ones_are_refused(re, im):
-    layer = layer_of()
+    layer = layer_of("lru")
     params = drawn("lru", layer)
     params["weight_lambda_re_l1"][0, 2], params["weight_lambda_im_l1"][0, 2] = re, im
     with pytest.raises(ValueError, match="weight_lambda_re_l1, weight_lambda_im_l1: .*0 < |λ| < 1"):
@@ -334,7 +337,16 @@ def test_eigenvalues_without_raw_ones_are_refused(re, im):
 @pytest.mark.parametrize("bounds", [(0.5, 0.5), (-0.1, 0.5), (0.5, 1.1), (0.1, 0.9, 0.0), (0.1, 0.9, 7.0)])
 def test_a_ring_that_is_none_is_refused(bounds):
     with pytest.raises(ValueError, match="smallest, largest|phase"):
-        ring(layer_of(), 0, *bounds)
+        ring(layer_of("lru"), 0, *bounds)
+
+
+def test_cells_without_what_is_parametrised_are_refused():
+    for name, cell in (("cayley", "lru"), ("antisymmetric", "indrnn")):
+        with pytest.raises(ValueError, match=f"layer: .*recurrent matrix.*{cell}"):
+            PARAMETRISATIONS[name].raw(layer_of(cell), rl.init(layer_of(cell)))
+    for call in (PARAMETRISATIONS["lru"].raw, ring):
+        with pytest.raises(ValueError, match="layer: .*λ and γ.*gru"):
+            call(layer_of("gru"), 0)
 
 
 # torch
@@ -389,7 +401,7 @@ def test_gradients_are_those_of_torchs_autograd(name):
 
 # What runs against a changed copy of the sources, see test_conformance.
 
-CHECKS = {f"gradient of raw parameters: {name}": (check_raw_gradient, name) for name in PARAMETRISATIONS}
+CHECKS = {f"gradient of raw parameters: {name}": (check_raw_gradient, name, cell) for name, cell in OWN_CELL.items()}
 CHECKS |= {"gradient of raw parameters of two gates": (check_raw_gradient, "antisymmetric", "rnn_antisymmetric_gated")}
 CHECKS |= {
     f"way back of {name} from {init_name} {gain}": (check_way_back, name, init_name, gain)
