@@ -52,12 +52,13 @@ class Penalty(NamedTuple):
 @DIVERGED
 def _of_blocks(function, layer: Recurrent, params: dict):
     """Sum of a penalty over every gate's block of every W_hh; function(blocks (R, G, H, H)) -> (R, G), gradients."""
+    matrices = {name: W for name, W in params.items() if name.startswith("weight_hh")}
+    expect(bool(matrices), "layer", f"cell {layer.cell}", "a cell with recurrent matrices W_hh")
     total, grads = 0.0, {}
-    for name, W in params.items():
-        if name.startswith("weight_hh"):
-            values, gradient = function(gate_blocks(layer, W).astype(np.float64))
-            total = total + values.sum(axis=1)
-            grads[name] = gradient.reshape(W.shape).astype(W.dtype)
+    for name, W in matrices.items():
+        values, gradient = function(gate_blocks(layer, W).astype(np.float64))
+        total = total + values.sum(axis=1)
+        grads[name] = gradient.reshape(W.shape).astype(W.dtype)
     return total, grads
 
 
@@ -214,7 +215,8 @@ def _omega_of_units(run: Pass, params, dy, d_final, squares):
     """dΣ/dW_hh of every unit in the layout of the kernels, and (2, U): sum and number of its terms."""
     n, dtype = run.n, run.x.dtype
     threads, pointwise = cpu.threads_for(n), pointwise_of(run.cell.name, dtype.name).backward.address
-    code = Code(row_product_of(dtype.name).address, column_product_of(dtype.name).address, pointwise, pointwise)
+    products = row_product_of(dtype.name).address, column_product_of(dtype.name).address
+    code = Code(*products, *[pointwise] * (len(Code._fields) - 2))  # an Elman cell calls nothing else
     dy = np.empty(0, dtype) if dy is None else np.ascontiguousarray(dy)
     work, norms = memory.empty((threads * omega.working_numbers(n),), dtype), np.empty((threads, n.rows))
     out, sums = memory.zeros((n.units, n.blocks, n.blocks * n.lanes, n.lanes), dtype), np.empty((2, n.units))

@@ -12,33 +12,43 @@ import sys
 import warnings
 from pathlib import Path
 
-CHANGED = "recurlab", "test_conformance", "test_parametrise"  # imported anew for every change
+# Whose CHECKS look at a file; for any other those of the layers do.
+CHECKED_BY = {
+    "layers/loss.py": "test_loss",
+    "penalties.py": "test_penalties",
+    "kernels/omega.py": "test_penalties",
+    "noise.py": "test_noise",
+}
+MODULES = "test_conformance", *dict.fromkeys(CHECKED_BY.values())
+CHANGED = "recurlab", "test_parametrise", *MODULES  # imported anew for every change
 
 
-def notice():
+def notice(modules):
     """(check, message) of the first check that fails on the copy as it stands, or None."""
     for name in [name for name in sys.modules if name.split(".")[0] in CHANGED]:
         del sys.modules[name]
     importlib.invalidate_caches()
     reached = "import"
     try:
-        for name, (check, *arguments) in importlib.import_module("test_conformance").CHECKS.items():
-            reached = name
-            check(*arguments)
+        for module in modules:
+            for name, (check, *arguments) in importlib.import_module(module).CHECKS.items():
+                reached = name
+                check(*arguments)
     except Exception as error:
         return reached, f"{type(error).__name__}: {error}".splitlines()[0]
     return None
 
 
 def notice_change(package, edits):
-    """As `notice`, with the edits in place; afterwards the copy is as it was."""
+    """As `notice`, by whose checks look at what is edited, with the edits in place; afterwards all is as it was."""
+    modules = dict.fromkeys(CHECKED_BY.get(path, "test_conformance") for path, _, _ in edits) or MODULES
     paths = {package / path for path, _, _ in edits}
     before = {path: path.read_text(encoding="utf-8") for path in paths}
     for path, old, new in edits:
         text = (package / path).read_text(encoding="utf-8")
         (package / path).write_text(text.replace(old, new), encoding="utf-8")
     try:
-        return notice()
+        return notice(modules)
     finally:
         for path, text in before.items():
             path.write_text(text, encoding="utf-8")

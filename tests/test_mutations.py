@@ -24,6 +24,7 @@ INDRNN, MINIMAL, LRU = "cells/indrnn.py", "cells/minimal.py", "cells/lru.py"
 PLAIN, BLOCKS, PACKING, JOB = "kernels/plain.py", "kernels/blocks.py", "kernels/packing.py", "kernels/job.py"
 FORWARD, BACKWARD, POINTWISE = "kernels/forward.py", "kernels/backward.py", "kernels/pointwise.py"
 NORM = "kernels/norm.py"
+LOSS, PENALTIES, OMEGA, NOISE = "layers/loss.py", "penalties.py", "kernels/omega.py", "noise.py"
 MATHS, MATRICES, PASSES, LAYER = "maths.py", "layers/matrices.py", "layers/passes.py", "layers/recurrent.py"
 
 # name: [(path, text that stands there once, what it becomes), …]
@@ -784,7 +785,92 @@ RAW_WEIGHTS: dict[str, Edits] = {
     "ring: γ of |λ|": [(WEIGHTS, "np.sqrt(1 - square)", "np.sqrt(1 - np.sqrt(square))")],
 }
 
-TABLES = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, NORMS, LAYERS, RAW_WEIGHTS
+# What training adds: losses, penalties, noise.
+
+LOSSES: dict[str, Edits] = {
+    "cross-entropy: largest output stays": [(LOSS, "math.exp(z[k] - z[best])", "math.exp(z[k])")],
+    "cross-entropy: the last of equals is guessed": [(LOSS, "if z[k] > z[best]:", "if z[k] >= z[best]:")],
+    "cross-entropy: gradient without the target": [(LOSS, "gradient[target] -= share", "pass")],
+    "cross-entropy: NaN may be right": [(LOSS, "best == target and loss == loss", "best == target")],
+    "squared error: gradient halved": [(LOSS, "2 * share * difference", "share * difference")],
+    "squared error: last output alone": [(LOSS, "loss += difference", "loss = difference")],
+    "Bernoulli: the product overflows": [(LOSS, "if product > 1e300:", "if False:")],
+    "Bernoulli: max(z, 0) is z": [(LOSS, "max(z[k], 0.0)", "z[k]")],
+    "Bernoulli: sigmoid of negative logits": [(LOSS, "else e * likely)", "else 1 - e * likely)")],
+    "Bernoulli: bits guessed the other way": [(LOSS, "(z[k] > 0) !=", "(z[k] < 0) !=")],
+    "Bernoulli: NaN may be right": [(LOSS, " or z[k] != z[k]", "")],
+    "loss: a weight of 0 is looked at": [(LOSS, "if weight == 0:", "if False:")],
+    "loss: weights missing in the gradient": [(LOSS, "weight / totals[own], gradient", "1 / totals[own], gradient")],
+    "loss: weights missing in the mean": [(LOSS, "weight * loss, weight * error", "loss, error")],
+    "loss: mean over all positions": [(LOSS, "total / totals[min(r, len(totals) - 1)]", "total / count")],
+    "loss: all replicas have the first's targets": [(LOSS, "targets[min(r, len(targets) - 1), n]", "targets[0, n]")],
+    "loss: all replicas have the first's weights": [(LOSS, "own = min(r, len(weights) - 1)", "own = 0")],
+}
+
+SECOND_SLOPE = "    through_activation(job, s - 1, spare, right)\n"
+Z_WITHOUT_SLOPE = (
+    "    copy_vectors(right.array, right.start, right.block, "
+    "job.work, spare.start, spare.block, blocks, n.rows, n.lanes)\n"
+)
+RADIUS = "(values[k].conj() / scale * np.outer(y, x)).real"
+PENALTY: dict[str, Edits] = {
+    "Ω of squares: half the derivative": [(OMEGA, "4 * (ratio - 1) / before", "2 * (ratio - 1) / before")],
+    "Ω of squares: derivative by another norm": [(OMEGA, "4 * (ratio - 1) / before", "4 * (ratio - 1) / after")],
+    "Ω of norms is that of squares": [(OMEGA, "math.sqrt(after / before)", "after / before")],
+    "Ω of norms: derivative by another norm": [(OMEGA, "math.sqrt(after * before)", "before")],
+    "Ω: steps beyond the length count": [(OMEGA, "if within(job, b, s) and norms", "if norms")],
+    "Ω: vanished gradients count": [(OMEGA, "norms[b] >= SMALLEST", "norms[b] >= 0")],
+    "Ω: dL/dy left out": [(OMEGA, "if job.seq.y.size:", "if False:")],
+    "Ω: norm of the first block alone": [(OMEGA, "for j in range(1, n.blocks):", "for j in range(1, 1):")],
+    "Ω: first block of the derivative alone": [(OMEGA, "for j in range(n.blocks):", "for j in range(1):")],
+    "Ω: φ' of the same step": [(OMEGA, "(job, s - 1, right, spare)", "(job, s, right, spare)")],
+    "Ω: one φ' in the derivative": [(OMEGA, SECOND_SLOPE, Z_WITHOUT_SLOPE)],
+    "Ω: derivative of the first slice alone": [(PENALTIES, ".sum(axis=1).swapaxes(1, 2)", "[:, 0].swapaxes(1, 2)")],
+    "Ω: derivative turned over": [
+        (PENALTIES, "[:, : n.hidden, : n.hidden]", "[:, : n.hidden, : n.hidden].swapaxes(1, 2)")
+    ],
+    "Ω: mean over all steps": [
+        (PENALTIES, "count = np.maximum(count, 1)\n", "count = 0 * count + n.length * n.batch\n")
+    ],
+    "penalty of one size: derivative halved": [
+        (PENALTIES, "2 * (sizes - 1)[..., None, None]", "(sizes - 1)[..., None, None]")
+    ],
+    "penalty of one size: a diverged matrix is looked at": [(PENALTIES, "(np.abs(blocks) < LARGEST)", "(blocks != 0)")],
+    "spectral norm: u not normalised": [(PENALTIES, " / (sigma or 1)", "")],
+    "spectral norm: the smallest": [(PENALTIES, "[len(W) - 1] * 2", "[0] * 2")],
+    "spectral norm is its square": [(PENALTIES, "sigma = math.sqrt(max(square[0], 0))", "sigma = square[0]")],
+    "spectral radius: largest real part": [(PENALTIES, "np.argmax(np.abs(values))", "np.argmax(values.real)")],
+    "spectral radius: λ for its conjugate": [(PENALTIES, RADIUS, RADIUS.replace(".conj()", ""))],
+    "spectral radius: y for its conjugate": [(PENALTIES, "left[:, k].conj()", "left[:, k]")],
+    "spectral radius: y and x exchanged": [(PENALTIES, RADIUS, RADIUS.replace("y, x", "x, y"))],
+    "orthogonality: derivative of WWᵀ": [(PENALTIES, "np.swapaxes(W, -1, -2) @ W -", "W @ np.swapaxes(W, -1, -2) -")],
+    "orthogonality: derivative halved": [(PENALTIES, "4 * W @ excess", "2 * W @ excess")],
+    "weight decay: factor 1": [(PENALTIES, "return 0.5 * np.sum(squares", "return np.sum(squares")],
+    "weight decay: biases too": [(PENALTIES, 'if name.startswith("weight_")}', 'if name.startswith("")}')],
+    "norm stabiliser: a step alone": [(PENALTIES, "counted[:, 1:] & counted[:, :-1]", "counted[:, 1:]")],
+    "norm stabiliser: gradient of one norm": [(PENALTIES, "    by_norm[:, :-1] -= steps\n", "")],
+    "norm stabiliser: not divided by the norm": [
+        (PENALTIES, "2 * by_norm / np.where(norms > 0, norms, 1)", "2 * by_norm")
+    ],
+    "activity: gradient halved": [(PENALTIES, "(2 * weights)", "(1 * weights)")],
+    "activity: all steps count": [(PENALTIES, "weights = counted / np", "weights = 1 / np")],
+}
+
+NOISES: dict[str, Edits] = {
+    "dropout: the others are dropped": [(NOISE, "(rows >= rate[:, None])", "(rows < rate[:, None])")],
+    "dropout: the rest not scaled": [(NOISE, "(1 / (1 - rate))", "(1 / (1 - 0 * rate))")],
+    "dropout: one rate for all replicas": [(NOISE, "(rows >= rate[:, None])", "(rows >= rate[-1])")],
+    "dropout: one mask for all places": [(NOISE, ' {place}"', '"')],
+    "dropout: per step is per sequence": [(NOISE, "(1 if per_sequence else steps, batch, width)", "(1, batch, width)")],
+    "dropout: the same at every update": [(NOISE, "uniforms(seeds, purpose, step,", "uniforms(seeds, purpose, 0,")],
+    "dropout: a rate of 1": [(NOISE, "(values < below)", "(values <= below)")],
+    "weight noise: one deviation for all": [(NOISE, "* sd[noisy, None]", "* sd[-1]")],
+    "weight noise: variance for deviation": [(NOISE, "* sd[noisy, None]", "* sd[noisy, None] ** 2")],
+    "weight noise: the first replicas' seeds": [(NOISE, "np.asarray(seeds)[noisy]", "np.asarray(seeds)[: noisy.size]")],
+    "dropped columns are rows": [(NOISE, "(1, W.shape[-1])", "(W.shape[-1], 1)")],
+}
+
+TABLES = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, NORMS, LAYERS, RAW_WEIGHTS, LOSSES, PENALTY, NOISES
 MUTATIONS: dict[str, Edits] = {name: edits for table in TABLES for name, edits in table.items()}
 UNCHANGED = "nothing changed"
 WORKERS = 2

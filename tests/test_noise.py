@@ -195,20 +195,42 @@ def test_a_replica_gets_the_same_noise_alone(kind, dtype):
     assert any(not np.array_equal(later[name][2], array[2]) for name, array in together.items())
 
 
-@pytest.mark.parametrize("rate", [1.0, -0.1, np.nan, np.inf, [0.5, 0.5], [0.1, 0.2, 1.0]])
-def test_rates_outside_their_range_are_refused(rate):
+def check_refused(rate):
+    """Whoever takes a rate names it."""
     _, params = weights()
-    for refused in (
+    for refuses in (
         lambda: dropout_mask(SEEDS, "test", 0, (2,), rate, "float64"),
         lambda: dropout(SEEDS, "inputs", 0, SIZE, rate, "float64"),
         lambda: drop_connect(params, ["weight_hh_l0"], SEEDS, 0, rate),
         lambda: drop_recurrent_columns(params, SEEDS, 0, rate),
     ):
-        with pytest.raises(ValueError, match="^rate: expected"):
-            refused()
+        try:
+            refuses()
+        except ValueError as error:
+            assert str(error).startswith("rate: expected"), error
+        else:
+            raise AssertionError(f"{rate} is taken")
+
+
+@pytest.mark.parametrize("rate", [1.0, -0.1, np.nan, np.inf, [0.5, 0.5], [0.1, 0.2, 1.0]])
+def test_rates_outside_their_range_are_refused(rate):
+    check_refused(rate)
 
 
 @pytest.mark.parametrize("sd", [-0.1, np.nan, np.inf, [0.5, 0.5]])
 def test_deviations_that_are_none_are_refused(sd):
     with pytest.raises(ValueError, match="^sd: expected"):
         weight_noise(weights()[1], ["weight_hh_l0"], SEEDS, 0, sd)
+
+
+# What test_mutations runs on changed sources, uncompiled.
+CHECKS = {
+    "addresses": (test_masks_are_those_of_the_addressed_uniforms,),
+    "per sequence": (test_per_sequence_is_one_mask_for_all_steps_and_per_step_is_not,),
+    "places": (test_places_steps_and_kinds_have_masks_of_their_own,),
+    "weight noise": (test_weight_noise_is_normal_with_the_deviation_asked_for,),
+    "columns": (test_dropped_columns_are_units_that_the_recurrent_weights_do_not_see,),
+    "rate 1": (check_refused, 1.0),
+}
+CHECKS |= {f"rate 0: {kind}": (test_a_rate_of_zero_changes_no_bit, kind, "float64") for kind in KINDS}
+CHECKS |= {f"alone: {kind}": (test_a_replica_gets_the_same_noise_alone, kind, "float64") for kind in KINDS}

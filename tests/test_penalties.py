@@ -238,6 +238,14 @@ def test_descending_from_a_random_start_reaches_the_minimum(name):
     assert np.all(first > 1e-3) and np.all(values < 1e-12)
 
 
+@pytest.mark.parametrize("name", TO_ORTHOGONAL)
+def test_penalties_of_recurrent_matrices_need_one(name):
+    layer, params = network()
+    without = {key: array for key, array in params.items() if not key.startswith("weight_hh")}
+    with pytest.raises(ValueError, match="^layer: expected a cell with recurrent matrices"):
+        PENALTIES[name].function(layer, without)
+
+
 def test_weight_decay_descends_to_zero_and_leaves_biases():
     layer, params = network("lstm_peephole")
     values, grads = PENALTIES["weight_decay"].function(layer, params)
@@ -282,7 +290,7 @@ def test_float32_weights_get_float32_gradients_of_the_same_penalty(name):
 def states(dtype="float64", replicas=2):
     y = drawn("states", replicas, 6, 3, 4).astype(dtype)
     counted = uniform(Stream(0, "test counted"), (replicas, 6, 3)) < 0.7
-    return np.where(counted[..., None], y, 0), counted
+    return y, counted
 
 
 def expected_of_states(name, y, counted):
@@ -369,3 +377,15 @@ def test_the_table_names_equations_and_sources():
     for name, penalty in PENALTIES.items():
         assert penalty.name == name and penalty.equation and penalty.source
         assert penalty.of in ("weights", "states", "gradients")
+
+
+# What test_mutations runs on changed sources, uncompiled.
+CHECKS = {f"{name}: {case}": (check_omega, name, "rnn_tanh", CASES[case]) for name in OMEGAS for case in ("lengths",)}
+CHECKS |= {f"{name}: slices": (check_omega, name, "rnn_sigmoid", SLICED) for name in OMEGAS}
+CHECKS |= {f"{name}: vanished": (test_terms_of_vanished_gradients_do_not_count, name) for name in OMEGAS}
+CHECKS |= {f"value: {name}": (test_values_are_those_of_every_gate_of_every_layer, name) for name in OF_WEIGHTS}
+CHECKS |= {f"gradient: {name}": (check_weights_gradient, name) for name in OF_WEIGHTS}
+CHECKS |= {f"diverged: {name}": (test_a_replica_has_its_bits_alone_beside_a_diverged_one, name) for name in OF_WEIGHTS}
+CHECKS |= {f"value: {name}": (test_values_of_states, name) for name in OF_STATES}
+CHECKS |= {f"gradient: {name}": (check_states_gradient, name) for name in OF_STATES}
+CHECKS |= {"states of constant norm": (test_states_of_constant_norm_cost_nothing,)}
