@@ -33,22 +33,21 @@ def memory_capacity(
 ):
     """One row for each replica and lag; `memory` lags are summed, after as many steps that only fill the network."""
     layer = recurrent(cell, 1, hidden_size, dtype=dtype)
+    params = _networks(layer, seeds, weights, radius)
+    u = np.stack([normal(Stream(int(seed), "inputs"), (memory - 1 + steps,)) for seed in seeds])
+    y, _, _ = forward(layer, params, (input_gain * u[:, :, None, None]).astype(dtype), check=False)
+    states, W, w_in = y[:, memory - 1 :, 0], params["weight_hh_l0"], params["weight_ih_l0"][:, :, 0]
+    found = [_of_replica(W[r], w_in[r], states[r], u[r], memory) for r in range(len(seeds))]
+    name = cell.removeprefix("rnn_") + f", input {input_gain:g}" * (cell != "rnn_linear")
+    return _at_lags(found, [lag for lag in lags if lag < memory], name)
+
+
+def _networks(layer, seeds, weights: str, radius) -> dict:
+    """Parameters of spectral radius `radius` (R,); a cycle is the identity with its rows moved by one."""
     params = init(layer, seeds, recurrent=WEIGHTS[weights], input="gaussian", gain=radius)
     if weights == "cycle":
         params["weight_hh_l0"] = np.roll(params["weight_hh_l0"], 1, axis=-2)
-    u = np.stack([normal(Stream(int(seed), "inputs"), (memory - 1 + steps,)) for seed in seeds])
-    y, _, _ = forward(layer, params, (input_gain * u[:, :, None, None]).astype(layer.dtype), check=False)
-    found = [
-        _of_replica(params["weight_hh_l0"][r], params["weight_ih_l0"][r, :, 0], y[r, memory - 1 :, 0], u[r], memory)
-        for r in range(len(seeds))
-    ]
-    kept = [lag for lag in lags if lag < memory]
-    columns = {name: np.stack([one[name] for one in found]) for name in found[0]}
-    by_lag = {name: values[:, kept].ravel() for name, values in columns.items() if values.ndim == 2}
-    whole = {name: np.repeat(values, len(kept)) for name, values in columns.items() if values.ndim == 1}
-    replica = np.repeat(np.arange(len(seeds)), len(kept))
-    network = np.full(len(replica), cell.removeprefix("rnn_") + f", input {input_gain:g}" * (cell != "rnn_linear"))
-    return {"replica": replica, "network": network, "lag": np.tile(kept, len(seeds)), **by_lag, **whole}
+    return params
 
 
 def _of_replica(W, w_in, states, inputs, lags: int) -> dict:
@@ -63,6 +62,15 @@ def _of_replica(W, w_in, states, inputs, lags: int) -> dict:
         "linear_capacity": linear.sum(),
         "log10_condition": np.log10(lengths[0] / lengths[-1]),
     }
+
+
+def _at_lags(found: list[dict], lags: list[int], name: str) -> dict:
+    """The columns of all replicas at some lags; what is said of a whole replica stands at each of its lags."""
+    columns = {key: np.stack([one[key] for one in found]) for key in found[0]}
+    shape = (len(found), len(lags))
+    columns = {key: values[:, lags] if values.ndim == 2 else values[:, None] for key, values in columns.items()}
+    columns |= {"replica": np.arange(len(found))[:, None], "lag": np.array(lags), "network": np.array(name)}
+    return {key: np.broadcast_to(values, shape).ravel() for key, values in columns.items()}
 
 
 MEMORY_CAPACITY = Study(
