@@ -385,6 +385,27 @@ def test_the_outer_symbol_is_a_fair_bit_whatever_stands_between_and_is_the_targe
     assert_mean(first, 0.5, effect=0.1)
 
 
+@pytest.mark.parametrize("name, length", [("reber", 12), ("embedded_reber", 14)])
+def test_the_next_symbol_has_the_probability_that_all_strings_give_it(name, length):
+    found, total = strings(name, length), Counter()
+    for string, p in found.items():
+        total.update({string[:k]: p for k in range(1, len(string) + 1)})
+    batch = drawn(name, length=length, batch=40)
+    given = reber.next_symbols(name, length, batch)
+    symbols = batch.x.argmax(axis=-1)
+    for r, t, b in np.argwhere(batch.weights):
+        prefix = "".join("BTPSXVE"[symbol] for symbol in symbols[r, : t + 1, b])
+        expected = [total[prefix + symbol] / total[prefix] for symbol in "BTPSXVE"]
+        assert given[r, t, b] == pytest.approx(expected, abs=1e-12), prefix
+
+
+def test_exchanged_strings_differ_in_both_outer_symbols_alone():
+    batch = many("embedded_reber", 20)
+    for own, other in zip(read(batch), read(reber.exchanged(batch)), strict=True):
+        swapped = {"T": "P", "P": "T"}[own[1]]
+        assert other == f"B{swapped}{own[2:-2]}{swapped}E"
+
+
 # series: guesses from the last k inputs
 
 

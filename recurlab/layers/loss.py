@@ -109,8 +109,8 @@ def _checked_weights(weights, replicas: int, count: int) -> np.ndarray:
         return np.ones((1, count))
     weights = with_replicas(weights, 1).astype(np.float64)
     _expect_shape("weights", weights, replicas, (count,))
-    totals = weights.sum(axis=1)
-    expect(bool((totals > 0).all()), "weights", f"sums {totals}", "a sum above 0 in every replica")
+    least = weights.sum(axis=1).min()  # to print all sums costs 0.1 ms at every call, printed or not
+    expect(bool(least > 0), "weights", f"a sum of {least}", "a sum above 0 in every replica")
     return weights
 
 

@@ -19,6 +19,7 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "variable_length": "recurlab.studies.variable_length:VARIABLE_LENGTH",
     "truncation": "recurlab.studies.truncation:TRUNCATION",
     "snapshot": "recurlab.studies.snapshot:SNAPSHOT",
+    "reber": "recurlab.studies.reber:REBER",
     "throughput": "recurlab.studies.throughput:THROUGHPUT",
 }
 TIMED = ("throughput",)  # studies whose results are times: a job of theirs takes all cores and runs alone

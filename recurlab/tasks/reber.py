@@ -15,6 +15,7 @@ from recurlab.models.sequence import Batch
 from recurlab.tasks.task import Draws, Task, one_hot
 
 SYMBOLS = "BTPSXVE"
+OUTER = SYMBOLS.index("T"), SYMBOLS.index("P")
 # From the state after the first B to the state before the last E, which is 5 (Hochreiter & Schmidhuber 1997, fig. 3).
 _INNER = (("T", 1), ("P", 2)), (("S", 1), ("X", 3)), (("T", 2), ("V", 4)), (("X", 2), ("S", 5)), (("P", 3), ("V", 5))
 
@@ -134,6 +135,34 @@ def outer_forgotten(length: int) -> float:
 def outer_steps(batch: Batch) -> np.ndarray:
     """The step of each embedded string at which the second outer symbol is the target, (R, B)."""
     return batch.weights.sum(axis=-2).astype(int) - 2
+
+
+def exchanged(batch: Batch) -> Batch:
+    """The same embedded strings with the other outer symbol, T for P and P for T, at both of its places."""
+    x, targets, again = batch.x.copy(), batch.targets.copy(), outer_steps(batch)
+    replica, row = np.indices(again.shape)
+    for step in (0, again):  # where it is the target; one step later it is the input
+        other = sum(OUTER) - targets[replica, step, row]
+        targets[replica, step, row] = other
+        x[replica, step + 1, row] = one_hot(other, len(SYMBOLS), x.dtype)
+    return batch._replace(x=x, targets=targets)
+
+
+def next_symbols(name: str, length: int, batch: Batch) -> np.ndarray:
+    """p(next symbol | all symbols so far) at every step of strings of at most `length` symbols, (R, T, B, 7).
+
+    Exact: the symbols so far tell the state of the automaton. Beyond the end of a string the entries mean nothing.
+    """
+    rules, first, symbols = grammar(name), limits(name, length), batch.x.argmax(axis=-1)
+    to = np.zeros((len(rules.following), len(SYMBOLS)), int)
+    np.put_along_axis(to, rules.symbols, rules.following, axis=1)
+    each = np.eye(len(SYMBOLS))[rules.symbols]  # (S, 2, 7)
+    state, found = np.zeros(symbols[:, 0].shape, int), np.empty((*symbols.shape, len(SYMBOLS)))
+    for t in range(symbols.shape[1]):
+        state = to[state, symbols[:, t]]
+        p = first[t + 1, :, None]
+        found[:, t] = (p * each[:, 0] + (1 - p) * each[:, 1])[state]
+    return found
 
 
 def _strings(draws: Draws, length: int, batch: int, dtype: str, name: str) -> Batch:
