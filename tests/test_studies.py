@@ -5,6 +5,8 @@ import pytest
 
 from recurlab.bench.timing import FOREIGN, Competitor
 from recurlab.studies import STUDIES, TIMED, load_study, throughput
+from recurlab.studies.weight_sharing import STEPS, Examples
+from recurlab.tasks import TASKS
 
 SMALL = {
     "training": {
@@ -155,6 +157,23 @@ SMALL = {
         "window": None,
         "carry": True,
         "test_pairs": 6,
+        "dtype": "float32",
+    },
+    "weight_sharing": {
+        "task": "adding",
+        "cell": "gru",
+        "init_name": "uniform",
+        "forget_bias": None,
+        "hidden_size": 3,
+        "sharing": "tied",
+        "sequences": 8,
+        "train_lengths": (4, 6),
+        "test_lengths": (6, 20),
+        "test_sequences": 16,
+        "batch_size": 4,
+        "updates": 6,
+        "learning_rate": 0.01,
+        "clip": 1.0,
         "dtype": "float32",
     },
     "throughput": {
@@ -316,6 +335,40 @@ def test_snapshot_measures_from_the_exact_loss_of_the_window():
     assert np.allclose(found["excess"], found["test_loss"] - found["window_bound"])
     assert found["below"].max() < 0.05 and found["excess"].max() < 0.05  # 2,048 sequences: one standard error is 0.01
     assert found["window_bound"][0] > 1.5 * found["window_bound"][-1]
+
+
+UNTIED = {"sharing": "untied", "train_lengths": (5, 5), "test_lengths": (5,)}
+
+
+def test_an_untied_network_has_weights_for_each_step_and_for_no_other_length():
+    tied, apart = (run("weight_sharing", [0, 1], **UNTIED | {"sharing": sharing}) for sharing in ("tied", "untied"))
+    inner, readout = 3 * 3 * (2 + 3 + 2), 4
+    assert set(tied["weights"]) == {inner + readout} and set(apart["weights"]) == {5 * inner + readout}
+    for wrong in ({"test_lengths": (5, 6)}, {"train_lengths": (4, 5)}):
+        with pytest.raises(ValueError, match="untied network has weights for no other length"):
+            run("weight_sharing", [0], **UNTIED | wrong)
+    with pytest.raises(ValueError, match="multiple of the batch size 4"):
+        run("weight_sharing", [0], sequences=9)
+    with pytest.raises(ValueError, match="train_lengths"):
+        run("weight_sharing", [0], train_lengths=(6, 4))
+
+
+def test_a_training_set_is_gone_through_again_and_its_lengths_stay_in_their_range():
+    examples = Examples(TASKS["adding"], (4, 6), 3, 2, "float32")
+    first, second = ([examples.train([5], 3 * epoch + k).x for k in range(3)] for epoch in (0, 1))
+    assert sorted(x.tobytes() for x in first) == sorted(x.tobytes() for x in second)
+    fresh = [examples._replace(batches=None).train([5], update).x for update in range(40)]
+    assert len({x.tobytes() for x in fresh}) == 40 and {x.shape[1] for x in fresh} == {4, 5, 6}
+    tests = [batch.x.shape for batch in examples.test([5], STEPS // 3, 7)]
+    assert tests == [(1, STEPS // 3, 3, 2)] * 3
+
+
+def test_weights_that_are_tested_are_those_of_the_best_validation_loss():
+    settings = {"sequences": 4, "hidden_size": 8, "updates": 400, "learning_rate": 0.03, "test_sequences": 512}
+    found = run("weight_sharing", range(3), **settings | UNTIED)
+    assert (found["train_loss"] < 0.01).all()  # four sequences are known by heart
+    assert (found["test_loss"] < 2 * found["valid_loss"]).all() and (found["best_update"] < 400).all()
+    assert np.allclose(found["relative_loss"], 6 * found["test_loss"])
 
 
 def test_throughput_times_shapes_sweeps_and_every_axis():

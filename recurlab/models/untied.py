@@ -55,13 +55,14 @@ def _of_step(params: dict, t: int) -> dict[str, np.ndarray]:
 
 def evaluate(net: Network, params: dict, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Loss (R,) and error (R,) of a batch, forward alone."""
+    _expect_whole(batch)
     y, _ = forward(net.layer, own_parameters(params), batch.x)
     return judge(net, params, _read(net, y), batch)[:2]
 
 
 def loss_and_gradients(net: Network, params: dict, batch: Batch) -> Result:
     """The mean loss of each replica over what counts in the batch, and its gradient; rows all have T steps."""
-    expect(batch.ends is None and batch.lengths is None, "batch", "rows of different length", "rows of T steps")
+    _expect_whole(batch)
     own = own_parameters(params)
     y, tapes = forward(net.layer, own, batch.x)
     h = _read(net, y)
@@ -69,6 +70,11 @@ def loss_and_gradients(net: Network, params: dict, batch: Batch) -> Result:
     grads, d_h = judged_back(params, h, d_out)
     dy = d_h.reshape(y.shape) if net.at == "every" else _at_last(y, d_h)
     return Result(loss, error, np.zeros(len(loss)), grads | backward(net.layer, own, tapes, dy)[0])
+
+
+def _expect_whole(batch: Batch) -> None:
+    """Every row has all steps."""
+    expect(batch.ends is None and batch.lengths is None, "batch", "rows of different length", "rows of T steps")
 
 
 def _read(net: Network, y: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "truncation": "recurlab.studies.truncation:TRUNCATION",
     "snapshot": "recurlab.studies.snapshot:SNAPSHOT",
     "reber": "recurlab.studies.reber:REBER",
+    "weight_sharing": "recurlab.studies.weight_sharing:WEIGHT_SHARING",
     "throughput": "recurlab.studies.throughput:THROUGHPUT",
 }
 TIMED = ("throughput",)  # studies whose results are times: a job of theirs takes all cores and runs alone
