@@ -2,18 +2,15 @@
 
 Nothing is fetched by default. A file is taken from, in this order, the folder that RECURLAB_DATA names, the cache of an
 earlier download, and with RECURLAB_DOWNLOAD=1 its home. Its bytes must be the known ones wherever it came from.
+Importing this is cheap, because each job of a workflow asks what an experiment needs.
 """
 
-import csv
 import gzip
 import hashlib
-import io
 import os
 import zlib
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 FOLDER, DOWNLOAD = "RECURLAB_DATA", "RECURLAB_DOWNLOAD"
 
@@ -60,8 +57,17 @@ FILES = {
     ),
 }
 
-
-# where a file is
+FILES_OF = {  # dataset -> what it is read from; datasets that are not here need no file
+    **dict.fromkeys(
+        ("mnist_14", "permuted_mnist_14", "mnist_28", "permuted_mnist_28"),
+        tuple(name for name in FILES if name.startswith("mnist/")),
+    ),
+    "jsb": ("polyphonic_music/JSB_Chorales.mat",),
+    "nottingham": ("polyphonic_music/Nottingham.mat",),
+    "sunspots": ("timeseries/monthly-sunspots.csv",),
+    "temperatures": ("timeseries/daily-min-temperatures.csv",),
+    "tinyshakespeare": ("tinyshakespeare/input.txt",),
+}
 
 
 def read(name: str) -> bytes:
@@ -80,9 +86,26 @@ def read(name: str) -> bytes:
 
 
 def require(names) -> None:
-    """ValueError unless every file can be read: what a check asks before any work starts."""
+    """ValueError that names all files that are nowhere, or the first whose bytes are not the known ones."""
+    absent = missing(names)
+    if absent:
+        raise ValueError(_told(absent))
     for name in names:
         read(name)
+
+
+def missing(names) -> list[str]:
+    """The files that are nowhere; none where fetching is allowed. Nothing is read or fetched."""
+    if os.environ.get(DOWNLOAD) == "1":
+        return []
+    return [name for name in names if not (_in_folder(name) or _in_cache(name))]
+
+
+def _told(absent: list[str]) -> str:
+    """What to do about files that are nowhere."""
+    folder, homes = os.environ.get(FOLDER) or "not set", ", ".join(FILES[name].home for name in absent)
+    put = f"Put what is missing under that name into a folder and set {FOLDER} to that (now: {folder})"
+    return f"{', '.join(absent)}: no such file. {put}, or set {DOWNLOAD}=1 to fetch it from {homes} into {_cache('')}"
 
 
 def _in_folder(name: str) -> Path | None:
@@ -112,15 +135,8 @@ def _fetched(name: str) -> Path:
 
     place, corpus = _cache(name), FILES[name]
     if os.environ.get(DOWNLOAD) != "1":
-        folder = os.environ.get(FOLDER) or "not set"
-        raise ValueError(
-            f"{name}: no such file. Put it under that name into a folder and set {FOLDER} to that (now: {folder}), "
-            f"or set {DOWNLOAD}=1 to fetch it from {corpus.home} into {place.parent}"
-        )
+        raise ValueError(_told([name]))
     return Path(pooch.retrieve(corpus.home, f"sha256:{corpus.sha256}", place.name, place.parent))
-
-
-# what is in it; `name` is what messages call it
 
 
 def gunzip(content: bytes, name) -> bytes:
@@ -129,49 +145,3 @@ def gunzip(content: bytes, name) -> bytes:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{name}: not a whole gzip file ({error})") from None
-
-
-def idx(content: bytes, name) -> np.ndarray:
-    """The array of an idx file of unsigned bytes: 0, 0, 8, number of axes, sizes as big-endian 32-bit words, data."""
-    axes = content[3] if len(content) > 3 else 0
-    header = 4 + 4 * axes
-    if content[:3] != b"\0\0\x08" or len(content) < header:
-        raise ValueError(f"{name}: not an idx file of unsigned bytes")
-    shape = tuple(np.frombuffer(content, ">u4", axes, offset=4).tolist())
-    if len(content) - header != np.prod(shape):
-        raise ValueError(f"{name}: {len(content) - header} bytes of data for an array of shape {shape}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def mat_cells(content: bytes, name, keys) -> dict[str, list[np.ndarray]]:
-    """The cell arrays of a MATLAB file as lists of arrays."""
-    from scipy.io import loadmat
-
-    try:
-        found = loadmat(io.BytesIO(content))
-    except Exception as error:  # a damaged file raises nearly anything, from struct.error to MemoryError
-        raise ValueError(f"{name}: not a whole MATLAB file ({error})") from None
-    if not all(isinstance(found.get(key), np.ndarray) and found[key].dtype.hasobject for key in keys):
-        raise ValueError(f"{name}: expected cell arrays {', '.join(keys)}, found {', '.join(found) or 'none'}")
-    return {key: list(found[key].ravel()) for key in keys}
-
-
-def column(content: bytes, name, number: int) -> np.ndarray:
-    """A column of numbers of a comma-separated file whose first line holds names; NaN and infinity are refused."""
-    try:
-        lines = list(csv.reader(io.StringIO(content.decode("utf-8"))))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{name}: not a table of text ({error})") from None
-    return np.array([_number(line, f"{name}, line {i}", number) for i, line in enumerate(lines[1:], 2) if line])
-
-
-def _number(line: list[str], place: str, number: int) -> float:
-    """A finite number in a field of a line."""
-    field = line[number] if number < len(line) else ""
-    try:
-        value = float(field)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise ValueError(f"{place}: expected a finite number in column {number + 1}, found {field!r}")
-    return value

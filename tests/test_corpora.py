@@ -11,7 +11,7 @@ import pooch
 import pytest
 from scipy.io import savemat
 
-from recurlab import corpora
+from recurlab import corpora, formats
 from recurlab.cli import main
 from recurlab.layers.recurrent import recurrent
 from recurlab.models.sequence import loss_and_gradients, network, readout
@@ -58,6 +58,17 @@ def test_a_file_is_read_from_the_folder(shelf):
 def test_a_file_may_stand_compressed_in_the_folder(shelf):
     put(shelf, gzip.compress(CONTENT), f"{NAME}.gz")
     assert corpora.read(NAME) == CONTENT
+
+
+def test_all_missing_files_are_told_at_once_and_nothing_is_missing_that_may_be_fetched(shelf, monkeypatch):
+    other = "shelf/other.txt"
+    monkeypatch.setitem(corpora.FILES, other, corpora.Corpus("https://example.org/other.txt", digest(CONTENT)))
+    with pytest.raises(ValueError, match=f"^{NAME}, {other}: no such file.*example.org/words.*example.org/other"):
+        corpora.require([NAME, other])
+    put(shelf, b"whatever it is")
+    assert corpora.missing([NAME, other]) == [other]
+    monkeypatch.setenv("RECURLAB_DOWNLOAD", "1")
+    assert corpora.missing([NAME, other]) == []
 
 
 @pytest.mark.parametrize("folder", ["", None])
@@ -124,13 +135,14 @@ def test_homes_are_secure_and_hashes_are_whole():
 
 def test_datasets_name_known_files():
     assert {file for dataset in DATASETS.values() for file in dataset.files} == set(corpora.FILES)
+    assert {name: dataset.files for name, dataset in DATASETS.items() if dataset.files} == corpora.FILES_OF
     assert not set(DATASETS) & set(TASKS)
 
 
 def test_a_dataset_without_its_files_is_refused_before_it_is_loaded(shelf):
     for dataset in DATASETS.values():
         if dataset.files:
-            with pytest.raises(ValueError, match=f"^{dataset.files[0]}: no such file"):
+            with pytest.raises(ValueError, match=f"^{', '.join(dataset.files)}: no such file"):
                 dataset.require()
         else:
             dataset.require()
@@ -151,17 +163,17 @@ def idx_file(array):
 
 def test_idx_files_are_read():
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    assert np.array_equal(corpora.idx(idx_file(array), "x"), array)
-    assert np.array_equal(corpora.idx(idx_file(array[:, 0, 0]), "x"), array[:, 0, 0])
+    assert np.array_equal(formats.idx(idx_file(array), "x"), array)
+    assert np.array_equal(formats.idx(idx_file(array[:, 0, 0]), "x"), array[:, 0, 0])
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b + b"0", lambda b: b"\1" + b[1:], lambda b: b[:7]])
 def test_damaged_idx_files_are_refused_with_their_name(damage):
     content = idx_file(np.zeros((2, 3), np.uint8))
     with pytest.raises(ValueError, match="^pixels: "):
-        corpora.idx(damage(content), "pixels")
+        formats.idx(damage(content), "pixels")
     with pytest.raises(ValueError, match="^pixels: "):
-        corpora.idx(b"", "pixels")
+        formats.idx(b"", "pixels")
 
 
 @pytest.fixture
@@ -182,7 +194,7 @@ def pieces(*steps):
 
 
 def test_matlab_cells_are_read(mat):
-    found = corpora.mat_cells(mat(pieces(4, 2, 9)), "x", music.PARTS)
+    found = formats.mat_cells(mat(pieces(4, 2, 9)), "x", music.PARTS)
     for part in music.PARTS:
         assert all(np.array_equal(a, b) for a, b in zip(found[part], pieces(4, 2, 9), strict=True))
 
@@ -191,9 +203,9 @@ def test_damaged_matlab_files_are_refused_with_their_name(mat):
     content = mat(pieces(4, 2))
     for damaged in (b"", content[:100], content[:200], content[:-50], bytes(128) + content[128:], b"no" * 500):
         with pytest.raises(ValueError, match="^rolls.mat: "):
-            corpora.mat_cells(damaged, "rolls.mat", music.PARTS)
+            formats.mat_cells(damaged, "rolls.mat", music.PARTS)
     with pytest.raises(ValueError, match="^rolls.mat: expected cell arrays traindata"):
-        corpora.mat_cells(mat(pieces(4, 2), ["traindata"]), "rolls.mat", music.PARTS)
+        formats.mat_cells(mat(pieces(4, 2), ["traindata"]), "rolls.mat", music.PARTS)
 
 
 @pytest.mark.parametrize(
@@ -205,17 +217,17 @@ def test_rolls_that_are_none_are_refused_with_their_number(wrong):
 
 
 def test_a_column_is_read():
-    assert corpora.column(b'"a","b"\n"x",1.5\n\n"y",-2e3\n', "t.csv", 1).tolist() == [1.5, -2000]
+    assert formats.column(b'"a","b"\n"x",1.5\n\n"y",-2e3\n', "t.csv", 1).tolist() == [1.5, -2000]
 
 
 @pytest.mark.parametrize("field", ["nan", "NaN", "inf", "-inf", "", "?2.5", "1 2"])
 def test_what_is_no_finite_number_is_refused_with_its_line(field):
     with pytest.raises(ValueError, match="^t.csv, line 3: expected a finite number in column 2"):
-        corpora.column(f"a,b\nx,1\ny,{field}\n".encode(), "t.csv", 1)
+        formats.column(f"a,b\nx,1\ny,{field}\n".encode(), "t.csv", 1)
     with pytest.raises(ValueError, match="^t.csv, line 2: expected a finite number in column 3, found ''"):
-        corpora.column(b"a,b\nx,1\n", "t.csv", 2)
+        formats.column(b"a,b\nx,1\n", "t.csv", 2)
     with pytest.raises(ValueError, match="^t.csv: not a table of text"):
-        corpora.column(b"a,b\n\xff,1\n", "t.csv", 1)
+        formats.column(b"a,b\n\xff,1\n", "t.csv", 1)
 
 
 # datasets of given content

@@ -10,7 +10,7 @@ from recurlab.models.sequence import Batch
 from recurlab.tasks.dataset import Data, Dataset
 from recurlab.tasks.task import one_hot
 
-FILE = "tinyshakespeare/input.txt"
+(FILE,) = corpora.FILES_OF["tinyshakespeare"]
 KINDS = 65
 STEPS = 100
 SHARES = (90, 95)  # per cent of the text, at the ends of training and validation

