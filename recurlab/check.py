@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recurlab import corpora
 from recurlab import experiment as experiments
 from recurlab.experiment import NAME, SCALES, Experiment, suggest
 from recurlab.studies import STUDIES, load_study
@@ -36,6 +37,22 @@ def checked(name: str, scale: str = "default", overrides=(), outputs: bool = Tru
     if problems:
         raise ValueError("\n".join(problems))
     return experiments.expand(path, scale, overrides)
+
+
+def data_problem(experiment: Experiment) -> str:
+    """What is wrong with the data files that an experiment reads, "" if they are there and whole."""
+    try:
+        corpora.require(experiment.files)
+        return ""
+    except ValueError as error:
+        return f"{experiment.name} at scale {experiment.scale}: {error}"
+
+
+def require_data(experiment: Experiment) -> None:
+    """ValueError, before any work starts, unless the data files that an experiment reads are there and whole."""
+    problem = data_problem(experiment)
+    if problem:
+        raise ValueError(problem)
 
 
 def problems_of(path, scales=SCALES, overrides=(), outputs: bool = True) -> list[str]:

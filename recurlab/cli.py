@@ -59,16 +59,30 @@ def list_things(options) -> int:
 
 
 def check(options) -> int:
-    """Check experiments without running anything."""
+    """Check experiments without running anything; those that want data which are not here are told, if not named."""
     from recurlab import check, experiment
 
     paths = [experiment.find(name) for name in options.experiments] or list(experiment.named().values())
     scales = (options.scale,) if options.scale else experiment.SCALES
     problems = [problem for path in paths for problem in check.problems_of(path, scales)]
+    if not problems:
+        found = [experiment.expand(path, scale) for path in paths for scale in scales]
+        found = found if options.experiments else _with_data(found)
+        problems = [problem for each in found if (problem := check.data_problem(each))]
     if problems:
         return _tell("\n".join([f"{len(problems)} problems", *problems]), 2)
     print(f"{len(paths)} experiments are fine at scale {', '.join(scales)}")
     return 0
+
+
+def _with_data(found: list) -> list:
+    """The experiments whose data are here; the others are told on stdout."""
+    from recurlab.experiment import left_out
+
+    reasons = [left_out(each) for each in found]
+    for reason in filter(None, reasons):
+        print(reason)
+    return [each for each, reason in zip(found, reasons, strict=True) if not reason]
 
 
 def run(options) -> int:
@@ -78,6 +92,7 @@ def run(options) -> int:
 
     whole = options.case is None and options.seeds is None
     experiment = check.checked(options.experiment, options.scale, options.set, outputs=whole)
+    check.require_data(experiment)
     blocks = _chosen_blocks(experiment, options)
     todo = [block for block in blocks if options.force or not run.is_done(options.results, experiment, block)]
     if options.dry_run:
@@ -214,6 +229,8 @@ def verify(options) -> int:
     print(f"{counts}: {len(found.problems)} mismatches")
     if found.outdated:
         print(f"{found.outdated} blocks were not looked at again: other sources computed them")
+    if found.unread:
+        print(f"{found.unread} blocks read data that are not here: only their checksums were checked")
     if found.timed:
         print(f"{found.timed} blocks hold times, which no run repeats: only their checksums were checked")
     return _tell("\n".join([f"{len(found.problems)} mismatches", *found.problems]), 1) if found.problems else 0

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from recurlab import corpora
+
 SCALES = ("quick", "default", "paper")
 NAME = re.compile(r"[a-z0-9_]+")
 PACKAGE = Path(__file__).resolve().parent
@@ -62,6 +64,11 @@ class Experiment(NamedTuple):
     figures: dict[str, dict]
     claims: list[dict]
     settings: dict  # the whole resolved mapping, for the provenance record
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The data files that its cases read."""
+        return tuple(dict.fromkeys(name for case in self.cases for name in files_of(case.parameters)))
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -229,7 +236,26 @@ def digest(value) -> str:
 
 def case_id(study: str, parameters: dict, replicas: dict) -> str:
     """The first 12 hex digits of the digest of all that decides a case's numbers, but for seeds and source code."""
-    return digest({"study": study, "parameters": parameters, "replicas": replicas})[:12]
+    data = data_sums(parameters)
+    decides = {"study": study, "parameters": parameters, "replicas": replicas} | ({"data": data} if data else {})
+    return digest(decides)[:12]
+
+
+def files_of(parameters: dict) -> tuple[str, ...]:
+    """The data files that a case reads: those of the dataset that its parameter of this name asks for."""
+    return corpora.FILES_OF.get(parameters.get("dataset"), ())
+
+
+def data_sums(parameters: dict) -> dict[str, str]:
+    """Data file -> its SHA-256, for the files that a case reads. Other bytes are refused when a file is read."""
+    return {name: corpora.FILES[name].sha256 for name in files_of(parameters)}
+
+
+def left_out(experiment: Experiment) -> str:
+    """Why an experiment is left out of a run of all, in one line: its data are not here; "" where they are."""
+    absent = ", ".join(corpora.missing(experiment.files))
+    told = f"{experiment.name} is left out at scale {experiment.scale}: {corpora.FOLDER} names no folder with {absent}"
+    return told if absent else ""
 
 
 def blocks_of(experiment: Experiment) -> list[Block]:

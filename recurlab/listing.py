@@ -2,6 +2,7 @@
 
 import inspect
 
+from recurlab import corpora
 from recurlab import experiment as experiments
 from recurlab.experiment import SCALES
 
@@ -12,7 +13,7 @@ def rows(what: str) -> list[dict]:
 
 
 def list_experiments() -> list[dict]:
-    """Every experiment with its number of cases and jobs at each scale."""
+    """Every experiment with its number of cases and jobs at each scale, and the data files it needs."""
     return [_experiment_row(name, path) for name, path in experiments.named().items()]
 
 
@@ -24,10 +25,17 @@ def _experiment_row(name: str, path) -> dict:
     return {"name": name, "title": scales[0].title, "question": scales[0].question} | _counts(scales)
 
 
+def _data(scales: list) -> str:
+    """The data files of an experiment at its scales, and which of them are not here."""
+    files = dict.fromkeys(name for experiment in scales for name in experiment.files)
+    absent = corpora.missing(files)
+    return ", ".join(f"{name} (missing)" if name in absent else name for name in files)
+
+
 def _counts(scales: list) -> dict:
     cases = " / ".join(str(len(experiment.cases)) for experiment in scales)
     jobs = " / ".join(str(len(experiments.blocks_of(experiment))) for experiment in scales)
-    return {f"cases ({' / '.join(SCALES)})": cases, "jobs": jobs}
+    return {f"cases ({' / '.join(SCALES)})": cases, "jobs": jobs, "data": _data(scales)}
 
 
 def list_cells() -> list[dict]:

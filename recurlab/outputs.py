@@ -6,7 +6,7 @@
 import warnings
 from pathlib import Path
 
-from recurlab import provenance, results, summary
+from recurlab import corpora, provenance, results, summary
 from recurlab.experiment import Experiment, blocks_of
 from recurlab.files import checksums, read_json, write_bytes, write_json, write_text
 
@@ -78,6 +78,7 @@ def record(experiment: Experiment, begun: provenance.Start, threads: int = 1) ->
         "experiment": experiment.name,
         "scale": experiment.scale,
         "settings": experiment.settings,
+        "data": {name: corpora.FILES[name].sha256 for name in experiment.files},
         "seeds": f"0-{experiment.seeds - 1}",
         "source_digest": provenance.source_digest(experiment.study),
         **provenance.record(begun, threads),

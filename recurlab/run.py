@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from recurlab import journal, provenance, results
-from recurlab.experiment import Block, Experiment
+from recurlab.experiment import Block, Experiment, data_sums
 from recurlab.files import checksums, read_json, sha256, write_bytes, write_json
 from recurlab.journal import Journal
 from recurlab.kernels.rebind import kernel_digest
@@ -44,6 +44,7 @@ def run_block(folder, experiment: Experiment, block: Block, threads: int = 1, te
         "parameters": block.case.parameters,
         "replicas": experiment.replicas,
         "seeds": block.seeds,
+        "data": data_sums(block.case.parameters),
         "source_digest": source,
     }
     write_json(path.with_suffix(".json"), told | provenance.record(begun, threads) | {"checksums": checksums([path])})

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import provenance
+from recurlab import corpora, provenance
 from recurlab.experiment import Block, Experiment, blocks_of
 from recurlab.files import inside, read_json, sha256
 from recurlab.results import block_path
@@ -20,7 +20,7 @@ UNRECORDED = (".log", ".tmp")  # a job's log, and what a killed job may leave; e
 
 class Verified(NamedTuple):
     """What was found: problems in words, and the number of checksums, of recomputed blocks, and of those that were not
-    looked at again because other sources computed them or because they hold times.
+    looked at again because other sources computed them, because they hold times, or because their data are not here.
     """
 
     problems: list[str]
@@ -28,6 +28,7 @@ class Verified(NamedTuple):
     recomputed: int
     outdated: int
     timed: int = 0
+    unread: int = 0
 
 
 def verify(folder, experiments: list[Experiment], count: int, seed: int) -> Verified:
@@ -35,14 +36,14 @@ def verify(folder, experiments: list[Experiment], count: int, seed: int) -> Veri
     recorded = [record for experiment in experiments for record in checksums_of(folder, experiment)]
     current = [(each, [block for block in blocks_of(each) if is_done(folder, each, block)]) for each in experiments]
     present = sum(block_path(folder, each, block).is_file() for each in experiments for block in blocks_of(each))
-    repeatable = [(each, blocks) for each, blocks in current if each.study not in TIMED]
+    timeless = [(each, blocks) for each, blocks in current if each.study not in TIMED]
+    repeatable = [(each, blocks) for each, blocks in timeless if not corpora.missing(each.files)]
     samples = [(each, block) for each, blocks in repeatable for block in sample_of(each, blocks, count, seed)]
     found = [checksum_problem(*record) for record in recorded]
     found += [block_problem(folder, experiment, block) for experiment, block in samples]
     found = [problem for problem in found if problem]
-    intact = sum(len(blocks) for _, blocks in current)
-    timed = intact - sum(len(blocks) for _, blocks in repeatable)
-    return Verified(found, len(recorded), len(samples), present - intact, timed)
+    intact, repeated, read = (sum(len(blocks) for _, blocks in part) for part in (current, timeless, repeatable))
+    return Verified(found, len(recorded), len(samples), present - intact, intact - repeated, repeated - read)
 
 
 def has_results(folder, name: str) -> bool:

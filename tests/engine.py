@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from recurlab import experiment
+from recurlab import corpora, experiment
 from recurlab.studies import STUDIES
 from recurlab.studies.kinds import COUNT, POSITIVE, SIZE, list_of, one_of, optional
 from recurlab.studies.study import Study
@@ -77,10 +77,29 @@ FAILING = {
 FAILING_STUDY = Study(failing, (), {"one": "1; always 1"})
 
 
+def reader(*, seeds, dataset: one_of("book", "sequel", "none")):
+    """The size of what it reads."""
+    size = sum(len(corpora.read(name)) for name in corpora.FILES_OF.get(dataset, ()))
+    return {"replica": np.arange(len(seeds)), "size": np.full(len(seeds), size)}
+
+
+READER = {  # at paper scale it reads more
+    "title": "Reading",
+    "question": "How long is it?",
+    "study": "reader",
+    "grid": {"dataset": ["book"]},
+    "replicas": {"seeds": 2},
+    "block": 2,
+    "scales": {"paper": {"grid": {"dataset": ["book", "sequel"]}}},
+    "claims": [{"says": "it is short", "test": "maximum", "y": "size", "at_most": 20}],
+}
+READER_STUDY = Study(reader, (), {"size": "bytes; of what it reads"})
+
+
 def add_studies(monkeypatch) -> None:
     """The studies of this file, by name, as if they stood in the table."""
-    for name, attribute in (("probe", "PROBE_STUDY"), ("settings", "SETTINGS_STUDY"), ("failing", "FAILING_STUDY")):
-        monkeypatch.setitem(STUDIES, name, f"engine:{attribute}")
+    for name in ("probe", "settings", "failing", "reader"):
+        monkeypatch.setitem(STUDIES, name, f"engine:{name.upper()}_STUDY")
 
 
 def write(folder, base: dict, name: str = "tiny", **changes) -> Path:

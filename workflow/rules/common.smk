@@ -37,8 +37,15 @@ EXPERIMENTS = {
     name: experiments.expand(path, SCALE) for name, path in experiments.named().items()
 }
 
+MADE = dict(EXPERIMENTS)  # but for those whose data are not here
+
 if workflow.is_main_process:
-    config["landing"] = landing(RESULTS, list(EXPERIMENTS.values()))
+    left_out = {name: experiments.left_out(e) for name, e in EXPERIMENTS.items()}
+    MADE = {name: e for name, e in EXPERIMENTS.items() if not left_out[name]}
+    config["left_out"] = list(filter(None, left_out.values()))
+    config["landing"] = landing(RESULTS, list(MADE.values()))
+    for why in config["left_out"]:
+        print(why, file=sys.stderr)
 
 
 wildcard_constraints:
@@ -61,15 +68,13 @@ def timed_experiments():
 
 
 def final_outputs():
-    """Every table, every figure, and the claims of every experiment that has some."""
-    folders = {name: f"{RESULTS}/{name}/{SCALE}" for name in EXPERIMENTS}
+    """Every table, every figure, and the claims of every experiment that has some and whose data are here."""
+    folders = {name: f"{RESULTS}/{name}/{SCALE}" for name in MADE}
     tables = [f"{folder}/table.parquet" for folder in folders.values()]
-    claims = [
-        f"{folders[name]}/claims.csv" for name, e in EXPERIMENTS.items() if e.claims
-    ]
+    claims = [f"{folders[name]}/claims.csv" for name, e in MADE.items() if e.claims]
     figures = [
         f"{folders[name]}/figures/{figure}.svg"
-        for name, e in EXPERIMENTS.items()
+        for name, e in MADE.items()
         for figure in e.figures
     ]
     return tables + claims + figures
