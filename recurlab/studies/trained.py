@@ -95,8 +95,9 @@ def truncation_of(steps: tuple[int, int] | None, carry: bool) -> Truncation | No
 def rows(made: Setting, found: Trained, baseline: float) -> dict[str, np.ndarray]:
     """One row for each point and replica: what was measured, and how the replica ended."""
     points, replicas = len(found.points), len(found.ended)
-    columns = {name: found.history[name].ravel() for name in MEASURED}
+    columns = {name: found.history[name].ravel() for name in MEASURED if name != "penalty"}
     return columns | {
+        "penalty_value": found.history["penalty"].ravel(),
         "replica": np.tile(np.arange(replicas), points),
         "network": np.full(points * replicas, made.label),
         "update": np.repeat(found.points, replicas),
@@ -104,7 +105,7 @@ def rows(made: Setting, found: Trained, baseline: float) -> dict[str, np.ndarray
         "relative_loss": found.history["loss"].ravel() / baseline,
         "solved": np.tile(found.outcome == ENDS.index("solved"), points).astype(int),
         "diverged": np.tile(found.outcome == ENDS.index("diverged"), points).astype(int),
-        "updates": np.tile(found.ended, points),
+        "updates_needed": np.tile(found.ended, points),
     }
 
 
@@ -118,8 +119,8 @@ COLUMNS = {
     "gradient_norm": "1; norm of the whole gradient before clipping, mean since the point before",
     "largest_norm": "1; the largest of these norms",
     "applied_norm": "1; norm after clipping, mean since the point before",
-    "penalty": "1; value of the penalty before its weight, mean since the point before",
+    "penalty_value": "1; value of the penalty before its weight, mean since the point before",
     "solved": "flag; 1 if the task was solved within the budget",
     "diverged": "flag; 1 if loss or gradient became infinite or not a number",
-    "updates": "updates; to solve the task, or the budget if it was not solved (to diverge, if it diverged)",
+    "updates_needed": "updates; to solve the task, or the budget if it was not solved (to diverge, if it diverged)",
 }
