@@ -19,7 +19,8 @@ CHECKED_BY = {
     "kernels/omega.py": "test_penalties",
     "noise.py": "test_noise",
 }
-MODULES = "test_conformance", *dict.fromkeys(CHECKED_BY.values())
+LAYERS = "test_conformance", "test_zoneout"
+MODULES = *LAYERS, *dict.fromkeys(CHECKED_BY.values())
 CHANGED = "recurlab", "test_parametrise", *MODULES  # imported anew for every change
 
 
@@ -41,7 +42,8 @@ def notice(modules):
 
 def notice_change(package, edits):
     """As `notice`, by whose checks look at what is edited, with the edits in place; afterwards all is as it was."""
-    modules = dict.fromkeys(CHECKED_BY.get(path, "test_conformance") for path, _, _ in edits) or MODULES
+    checked = [CHECKED_BY[path] for path, _, _ in edits if path in CHECKED_BY]
+    modules = (dict.fromkeys(checked) or LAYERS) if edits else MODULES
     paths = {package / path for path, _, _ in edits}
     before = {path: path.read_text(encoding="utf-8") for path in paths}
     for path, old, new in edits:

@@ -23,7 +23,7 @@ VARIANTS, MGU, UGRNN, EULER = "cells/lstm_variants.py", "cells/mgu.py", "cells/u
 INDRNN, MINIMAL, LRU = "cells/indrnn.py", "cells/minimal.py", "cells/lru.py"
 PLAIN, BLOCKS, PACKING, JOB = "kernels/plain.py", "kernels/blocks.py", "kernels/packing.py", "kernels/job.py"
 FORWARD, BACKWARD, POINTWISE = "kernels/forward.py", "kernels/backward.py", "kernels/pointwise.py"
-NORM = "kernels/norm.py"
+NORM, ZONEOUT = "kernels/norm.py", "kernels/zoneout.py"
 LOSS, PENALTIES, OMEGA, NOISE = "layers/loss.py", "penalties.py", "kernels/omega.py", "noise.py"
 MATHS, MATRICES, PASSES, LAYER = "maths.py", "layers/matrices.py", "layers/passes.py", "layers/recurrent.py"
 
@@ -503,8 +503,8 @@ STEPS: dict[str, Edits] = {
     "gradient after the first step for the initial state": [
         (BACKWARD, "for s in range(steps - 1, -1, -1):", "for s in range(steps - 1, -1 if k else 0, -1):")
     ],
-    "working memory too small for the operand": [(FORWARD, " + n.second * n.blocks * rows", "")],
-    "working memory too small going back": [(BACKWARD, "return (n.states + n.second) * n.blocks * rows +", "return")],
+    "working memory too small for the operand": [(FORWARD, "steps * rows + alone", "steps * rows")],
+    "working memory too small going back": [(BACKWARD, "return alone * n.blocks * rows +", "return")],
     # products of a step
     "no recurrent product at all": [(FORWARD, "if not n.recurrent:", "if n.recurrent:")],
     "gradient of W_hh without W_hh": [(BACKWARD, "if n.recurrent and grads.W_h.size:", "if grads.W_x.size:")],
@@ -578,8 +578,8 @@ STEPS: dict[str, Edits] = {
     "old and new state exchanged going back": [
         (
             BACKWARD,
-            "kept_at(job, s), states_at(job, s), states_at(job, s + 1)\n    vectors, d_own",
-            "kept_at(job, s), states_at(job, s + 1), states_at(job, s)\n    vectors, d_own",
+            "kept, old = kept_at(job, s), states_at(job, s)\n    vectors, d_own",
+            "kept, old, new = kept_at(job, s), new, states_at(job, s)\n    vectors, d_own",
         )
     ],
     # pointwise
@@ -645,7 +645,11 @@ NORMS: dict[str, Edits] = {
     "norm: none going back": [(BACKWARD, "            if n.norm:\n", "            if False:\n")],
     "norm: rows after the first run take its place": [(FORWARD, "b * job.n.lanes\n    centred", "0\n    centred")],
     "norm: rows after the first run go back with its values": [
-        (BACKWARD, "n, skip, size = job.n, b * job.n.lanes,", "n, skip, size = job.n, 0,")
+        (
+            BACKWARD,
+            "b * job.n.lanes, job.n.vectors * job.n.blocks * job.n.lanes\n    centred",
+            "0, job.n.vectors * job.n.blocks * job.n.lanes\n    centred",
+        )
     ],
     "norm: all replicas take the first gains": [
         (FORWARD, "job.replica * n.vectors * n.blocks * n.lanes + own)", "own)")
@@ -670,6 +674,52 @@ NORMS: dict[str, Edits] = {
     ],
     "norm: gains in the order of the planes": [
         (PASSES, "[first + plane for plane in blocks.planes_of(run.cell).order]", "list(range(first, first + planes))")
+    ],
+}
+
+ZONES: dict[str, Edits] = {
+    "zoneout: none": [(FORWARD, "            if n.zoned:\n", "            if False:\n")],
+    "zoneout: new and old exchanged": [
+        (ZONEOUT, "k * load(state, i) + (ONE - k) * load(old, i)", "(ONE - k) * load(state, i) + k * load(old, i)"),
+        (ZONEOUT, "(ONE - k) * d)", "k * d)"),
+        (ZONEOUT, "row, k * d)", "row, (ONE - k) * d)"),
+    ],
+    "zoneout: nothing goes past the cell": [
+        (ZONEOUT, "load(d_state, i) + load(rest,", "load(d_state, i) + 0 * load(rest,")
+    ],
+    "zoneout: the whole gradient goes into the cell": [(ZONEOUT, "row, k * d)", "row, d)")],
+    "zoneout: back from the mixed state": [
+        (
+            BACKWARD,
+            "backward_pointwise(job, s, b, rows, new, d_state, d_a, d_vectors)\n    call",
+            "backward_pointwise(job, s, b, rows, states_at(job, s + 1), d_state, d_a, d_vectors)\n    call",
+        )
+    ],
+    "zoneout: k of the first state for all": [(JOB, "first = v * n.replicas * n.length * n.batch", "first = 0")],
+    "zoneout: k of the first replica for all": [
+        (JOB, "outer_row(job, i, n.first_step + s, n.replicas)", "outer_row(job, i, n.first_step + s, 1)")
+    ],
+    "zoneout: k in order of steps": [
+        (
+            JOB,
+            "outer_row(job, i, n.first_step",
+            "outer_row(job._replace(seq=job.seq._replace(reverse=False)), i, n.first_step",
+        )
+    ],
+    "zoneout: k of a segment's first steps for all": [(JOB, "(job, i, n.first_step + s,", "(job, i, s,")],
+    "zoneout: rows after the first run take its place": [
+        (FORWARD, "n, skip, old, new = job.n, b * job.n.lanes,", "n, skip, old, new = job.n, 0,")
+    ],
+    "zoneout: rows after the first run go back with its values": [
+        (BACKWARD, "n, skip, size = job.n, b * job.n.lanes, job.n.states", "n, skip, size = job.n, 0, job.n.states")
+    ],
+    "zoneout: the mixed state serves as kept": [(BLOCKS, "and not cell.norm and not zoned", "and not cell.norm")],
+    "zoneout: working memory too small": [(FORWARD, "(n.second + n.zoned * n.states)", "n.second")],
+    "zoneout: working memory too small going back": [
+        (BACKWARD, "n.states + n.second + 3 * n.zoned * n.states", "n.states + n.second")
+    ],
+    "zoneout: k of the first pass for all": [
+        (LAYER, "ascontiguousarray(whole[:, :, k])", "ascontiguousarray(whole[:, :, 0])")
     ],
 }
 
@@ -703,9 +753,7 @@ LAYERS: dict[str, Edits] = {
     "final state of the first pass for all": [
         (LAYER, "np.stack(finals, axis=2)", "np.stack([finals[0] for _ in finals], axis=2)")
     ],
-    "directions exchanged in y": [
-        (LAYER, "y, d * layer.hidden_size, checkpoint", "y, (layer.directions - 1 - d) * layer.hidden_size, checkpoint")
-    ],
+    "directions exchanged in y": [(LAYER, "column, own = d *", "column, own = (layer.directions - 1 - d) *")],
     "gradient of the final states ignored": [
         (BACKWARD, "states_in(job, d_final, d_state)", "states_in(job, 0 * d_final, d_state)")
     ],
@@ -870,7 +918,7 @@ NOISES: dict[str, Edits] = {
     "dropped columns are rows": [(NOISE, "(1, W.shape[-1])", "(W.shape[-1], 1)")],
 }
 
-TABLES = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, NORMS, LAYERS, RAW_WEIGHTS, LOSSES, PENALTY, NOISES
+TABLES = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, NORMS, ZONES, LAYERS, RAW_WEIGHTS, LOSSES, PENALTY, NOISES
 MUTATIONS: dict[str, Edits] = {name: edits for table in TABLES for name, edits in table.items()}
 UNCHANGED = "nothing changed"
 WORKERS = 2

@@ -19,6 +19,7 @@ from recurlab.kernels.job import (
     add_input_rows,
     gather_inputs,
     gather_left,
+    gather_shares,
     job_of,
     kept_at,
     normalisation_at,
@@ -68,14 +69,34 @@ def add_output_gradient(job, s, d_h):
 
 
 @inlined
-def backward_pointwise(job, s, b, rows, d_state, d_a, d_vectors):
-    """The cell's vector–Jacobian product on some rows, from b on, of one step."""
+def backward_pointwise(job, s, b, rows, new, d_state, d_a, d_vectors):
+    """The cell's vector–Jacobian product on some rows, from b on, of one step; new is the state that the cell gave."""
     n, skip, own = job.n, b * job.n.lanes, job.n.vectors * job.n.blocks * job.n.lanes
-    kept, old, new = kept_at(job, s), states_at(job, s), states_at(job, s + 1)
+    kept, old = kept_at(job, s), states_at(job, s)
     vectors, d_own = at(job.weights.vectors, job.replica * own), at(d_vectors, job.unit * own)
     places = (place(kept, skip), place(old, skip), place(new, skip), vectors, place(d_state, skip), place(d_a, skip))
-    steps = (kept.block, old.block, d_state.block, d_a.block, n.blocks, rows, n.lanes)
+    steps = (kept.block, old.block, new.block, d_state.block, d_a.block, n.blocks, rows, n.lanes)
     call(job.code.pointwise, (*places, d_own, *steps))
+
+
+@inlined
+def backward_rows(job, s, b, rows, d_state, d_a, d_vectors, zone):
+    """The same with zoneout: what mixed the old state in on the way there goes past the cell on the way back.
+
+    zone is free memory for k, the state that the cell gave, and what goes past it.
+    """
+    n, skip, size = job.n, b * job.n.lanes, job.n.states * job.n.blocks * zone.block
+    if not n.zoned:
+        backward_pointwise(job, s, b, rows, states_at(job, s + 1), d_state, d_a, d_vectors)
+        return
+    gather_shares(job, s, b, rows, zone)
+    kept, old = kept_at(job, s), states_at(job, s)
+    new, rest = Matrix(job.work, zone.start + size, zone.block), place(zone, 2 * size + skip)
+    places = (place(kept, skip), place(old, skip), place(zone, skip), place(d_state, skip), place(new, skip), rest)
+    steps = (kept.block, old.block, d_state.block, zone.block, n.blocks, rows, n.lanes)
+    call(job.code.zone, (*places, *steps))
+    backward_pointwise(job, s, b, rows, new, d_state, d_a, d_vectors)
+    call(job.code.join, (rest, place(d_state, skip), zone.block, d_state.block, n.states * n.blocks, rows, n.lanes))
 
 
 @inlined
@@ -112,14 +133,14 @@ def backward_operand(job, s, d_state, d_operand, d_a):
 
 
 @inlined
-def backward_step(job, s, d_state, d_operand, d_a, d_vectors):
+def backward_step(job, s, d_state, d_operand, d_a, d_vectors, zone):
     """One step back: its d_a, and d_state from the new state to the old one."""
     n = job.n
     b = 0
     while b < n.rows:
         end = run_end(job, b, n.first_step + s)
         if within(job, b, n.first_step + s):
-            backward_pointwise(job, s, b, end - b, d_state, d_a, d_vectors)
+            backward_rows(job, s, b, end - b, d_state, d_a, d_vectors, zone)
             if n.norm:
                 normalise_backward(job, s, b, end - b, d_a, d_vectors)
         else:
@@ -226,13 +247,14 @@ def record(job, step, d_state, out):
 
 @inlined
 def backward_unit(job, d_final, d_initial, grads, start):
-    """All steps of a unit; its share of job.work, from `start` on, holds d_state, the operand's gradient, d_a, h, x."""
+    """All steps of a unit; its part of job.work, from `start` on: d_state, d_operand, zoneout's, h, x, d_a."""
     n = job.n
     row, most = n.rows * n.lanes, min(n.back_chunk, n.steps) * n.rows * n.lanes
     planes = (n.gates + n.separate) * n.blocks
     d_state = Matrix(job.work, start, row)
     d_operand = Matrix(job.work, start + n.states * n.blocks * row, row)
-    free = d_operand.start + n.second * n.blocks * row
+    zone = Matrix(job.work, d_operand.start + n.second * n.blocks * row, row)
+    free = zone.start + 3 * n.zoned * n.states * n.blocks * row
     whole = grads.d_a.size > 0
     array, first = (
         (grads.d_a, job.unit * planes * most) if whole else (job.work, free + (n.blocks + n.in_blocks) * most)
@@ -246,7 +268,7 @@ def backward_unit(job, d_final, d_initial, grads, start):
                 add_output_gradient(job, done + s, d_state)
             record(job, done + s + 1, d_state, grads.d_states)
             d_a = Matrix(array, first + s * row, steps * row)
-            backward_step(job, done + s, d_state, d_operand, d_a, grads.vectors)
+            backward_step(job, done + s, d_state, d_operand, d_a, grads.vectors, zone)
         gradients_of_chunk(job, done, steps, Matrix(array, first, steps * row), free, grads)
     record(job, 0, d_state, grads.d_states)
     states_out(job, d_state, d_initial)
@@ -267,7 +289,8 @@ def working_numbers(n: Sizes, whole_history: bool) -> int:
     """Numbers of working memory for a thread, beside one vector of zeros for all."""
     rows, steps = n.rows * n.lanes, min(n.back_chunk, n.steps)
     d_a = 0 if whole_history else (n.gates + n.separate) * n.blocks
-    return (n.states + n.second) * n.blocks * rows + (n.blocks + n.in_blocks + d_a) * steps * rows
+    alone = n.states + n.second + 3 * n.zoned * n.states
+    return alone * n.blocks * rows + (n.blocks + n.in_blocks + d_a) * steps * rows
 
 
 @cache

@@ -83,6 +83,7 @@ class Sizes(NamedTuple):
     vectors: int  # a cell's own, and 2 · planes + 1 with layer normalisation
     kept: int  # a cell's own, and all planes with layer normalisation
     norm: int  # 1 with layer normalisation
+    zoned: int  # 1 with zoneout
     kept_is_state: int  # 1 if a cell keeps just its new state: then `states` serves as kept, one step later
     kept_unit: int  # numbers of a unit in kept; where its first row stands; numbers of a block
     kept_first: int
@@ -113,7 +114,9 @@ def slices_of(batch: int, hidden: int, gates: int) -> int:
     return slices
 
 
-def sizes_of(cell: Cell, dtype, replicas: int, batch: int, steps: int, inputs: int, hidden: int) -> Sizes:
+def sizes_of(
+    cell: Cell, dtype, replicas: int, batch: int, steps: int, inputs: int, hidden: int, zoned: bool = False
+) -> Sizes:
     """The sizes of a pass over a whole sequence."""
     width, gates = lanes(dtype), len(cell.gates)
     slices = slices_of(batch, hidden, gates)
@@ -140,7 +143,8 @@ def sizes_of(cell: Cell, dtype, replicas: int, batch: int, steps: int, inputs: i
         vectors=len(cell.vectors) + (2 * planes + 1) * cell.norm,
         kept=len(cell.kept) + planes * cell.norm,
         norm=int(cell.norm),
-        kept_is_state=int(cell.kept == cell.states and not cell.norm),
+        zoned=int(zoned),
+        kept_is_state=int(cell.kept == cell.states and not cell.norm and not zoned),
         kept_unit=0,
         kept_first=0,
         kept_block=0,

@@ -17,6 +17,7 @@ from recurlab.kernels.job import Code, Sequence, Weights
 from recurlab.kernels.norm import normalise_backward_of, normalise_of
 from recurlab.kernels.pointwise import pointwise_of
 from recurlab.kernels.target import COMPILED, column_product_of, row_product_of, start_threads
+from recurlab.kernels.zoneout import join_of, mix_of, unmix_of
 
 
 def most_threads() -> int:
@@ -52,7 +53,8 @@ def forward(cell: str, n: Sizes, weights: Weights, seq: Sequence, initial, kept,
     product = row_product_of(dtype).address
     operand = functions.operand or functions.forward
     norm = normalise_of(dtype) if n.norm else functions.forward
-    code = Code(product, product, functions.forward.address, operand.address, norm.address)
+    zone = mix_of(dtype) if n.zoned else functions.forward
+    code = Code(product, product, *(part.address for part in (functions.forward, operand, norm, zone, zone)))
     work = memory.empty((threads * ahead.working_numbers(n),), dtype)
     final = np.empty_like(initial)
     flat = (kept.reshape(-1), states.reshape(-1), work, initial.reshape(-1), final.reshape(-1))
@@ -69,7 +71,8 @@ def backward(
     operand = functions.operand_backward or functions.backward
     products = row_product_of(dtype).address, column_product_of(dtype).address
     norm = normalise_backward_of(dtype) if n.norm else functions.backward
-    code = Code(*products, functions.backward.address, operand.address, norm.address)
+    zone, join = (unmix_of(cell, dtype), join_of(dtype)) if n.zoned else (functions.backward,) * 2
+    code = Code(*products, *(part.address for part in (functions.backward, operand, norm, zone, join)))
     work = memory.empty((n.lanes + threads * back.working_numbers(n, grads.d_a.size > 0),), dtype)
     d_initial = np.empty_like(d_final)
     flat = (kept.reshape(-1), states.reshape(-1), work, d_final.reshape(-1), d_initial.reshape(-1))

@@ -1,7 +1,7 @@
 """The forward pass of a layer in one direction.
 
 for a few steps at a time:      a = bias + x W_xᵀ of all of them
-    for each step:              a += h W_hᵀ;  a = its norm, if any;  kept, state = the cell;  y = h
+    for each step:              a += h W_hᵀ;  a = its norm, if any;  kept, state = the cell;  zoneout, if any;  y = h
 """
 
 from functools import cache
@@ -13,6 +13,7 @@ from recurlab.kernels.blocks import Sizes, copy_vectors, take_row
 from recurlab.kernels.job import (
     Matrix,
     gather_inputs,
+    gather_shares,
     job_of,
     kept_at,
     normalisation_at,
@@ -93,7 +94,16 @@ def normalise(job, s, b, rows, a):
 
 
 @inlined
-def forward_step(job, s, a, operand):
+def mix(job, s, b, rows, shares):
+    """Zoneout of some rows, from b on, of one step; shares is free memory."""
+    n, skip, old, new = job.n, b * job.n.lanes, states_at(job, s), states_at(job, s + 1)
+    gather_shares(job, s, b, rows, shares)
+    places = (place(shares, skip), place(old, skip), place(new, skip))
+    call(job.code.zone, (*places, shares.block, new.block, n.states * n.blocks, rows, n.lanes))
+
+
+@inlined
+def forward_step(job, s, a, operand, shares):
     """One step, from the input part of a on."""
     n, old, new = job.n, states_at(job, s), states_at(job, s + 1)
     forward_products(job, s, a, operand)
@@ -104,6 +114,8 @@ def forward_step(job, s, a, operand):
             if n.norm:
                 normalise(job, s, b, end - b, a)
             forward_pointwise(job, s, b, end - b, a)
+            if n.zoned:
+                mix(job, s, b, end - b, shares)
         else:
             to, since, blocks = new.start + b * n.lanes, old.start + b * n.lanes, n.states * n.blocks
             copy_vectors(job.states, to, new.block, job.states, since, old.block, blocks, end - b, n.lanes)
@@ -126,11 +138,12 @@ def put_output(job, s):
 
 @inlined
 def forward_unit(job, initial, final, start):
-    """All steps of a unit; its share of job.work, from `start` on, holds a, x and the operand of a second product."""
+    """All steps of a unit; its part of job.work, from `start` on: a, x, a second product's operand, zoneout's k."""
     n = job.n
     row, most = n.rows * n.lanes, min(n.chunk, n.steps) * n.rows * n.lanes
     inputs = start + (n.gates + n.separate) * n.blocks * most
     operand = Matrix(job.work, inputs + n.in_blocks * most, row)
+    shares = Matrix(job.work, operand.start + n.second * n.blocks * row, row)
     states_in(job, initial, states_at(job, 0))
     for done in range(0, n.steps, n.chunk):
         steps = min(n.chunk, n.steps - done)
@@ -138,7 +151,7 @@ def forward_unit(job, initial, final, start):
         gather_inputs(job, done, steps, x)
         input_product(job, steps, x, Matrix(job.work, start, steps * row))
         for s in range(steps):
-            forward_step(job, done + s, Matrix(job.work, start + s * row, steps * row), operand)
+            forward_step(job, done + s, Matrix(job.work, start + s * row, steps * row), operand, shares)
             if job.seq.y.size:
                 put_output(job, done + s)
     states_out(job, states_at(job, n.steps), final)
@@ -157,7 +170,8 @@ def _forward(n, code, seq, weights, kept, states, work, initial, final, threads,
 def working_numbers(n: Sizes) -> int:
     """Numbers of working memory for a thread."""
     rows, steps = n.rows * n.lanes, min(n.chunk, n.steps)
-    return ((n.gates + n.separate) * n.blocks + n.in_blocks) * steps * rows + n.second * n.blocks * rows
+    alone = (n.second + n.zoned * n.states) * n.blocks * rows
+    return ((n.gates + n.separate) * n.blocks + n.in_blocks) * steps * rows + alone
 
 
 @cache

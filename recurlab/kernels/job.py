@@ -20,6 +20,8 @@ class Code(NamedTuple):
     pointwise: object
     operand: object  # used with a second product only
     norm: object  # used with layer normalisation only
+    zone: object  # with zoneout only: mix going ahead, unmix going back
+    join: object  # with zoneout only, going back
 
 
 class Weights(NamedTuple):
@@ -44,6 +46,7 @@ class Sequence(NamedTuple):
     y: np.ndarray  # (R, T, B, D·H), empty if not wanted; in a backward pass dy, empty for zeros
     column: int
     width: int
+    shares: np.ndarray  # (S, R, T, B, H), the k of zoneout; empty without
 
 
 class Job(NamedTuple):
@@ -152,6 +155,18 @@ def gather_inputs(job, done, steps, out):
                 put_row(out.array, to, out.block, seq.x, source, n.inputs, n.lanes)
             else:
                 clear_vectors(out.array, to, out.block, n.in_blocks, 1, n.lanes)
+
+
+@inlined
+def gather_shares(job, s, b, rows, out):
+    """The k of zoneout of some rows, from b on, of a step as rows of a matrix like the states."""
+    n = job.n
+    for v in range(n.states):
+        first = v * n.replicas * n.length * n.batch
+        for i in range(b, b + rows):
+            source = (first + outer_row(job, i, n.first_step + s, n.replicas)) * n.hidden
+            to = out.start + v * n.blocks * out.block + i * n.lanes
+            put_row(out.array, to, out.block, job.seq.shares, source, n.hidden, n.lanes)
 
 
 @inlined

@@ -109,7 +109,21 @@ def _forward(a, kept, old, new, vectors, a_block, kept_block, state_block, block
 
 
 def _backward(
-    kept, old, new, vectors, d_state, d_a, d_vectors, kept_block, state_block, d_block, a_block, blocks, rows, lanes
+    kept,
+    old,
+    new,
+    vectors,
+    d_state,
+    d_a,
+    d_vectors,
+    kept_block,
+    state_block,
+    new_block,
+    d_block,
+    a_block,
+    blocks,
+    rows,
+    lanes,
 ):
     """d_a and the direct part of the gradient of the old state; d_state is that of the new one before."""
     for j in range(blocks):
@@ -119,7 +133,7 @@ def _backward(
             d_pre, d_old, d_own = vector_jacobian(
                 load_k(kept, j * kept_block + row, blocks * kept_block),
                 load_s(old, j * state_block + row, blocks * state_block),
-                load_s(new, j * state_block + row, blocks * state_block),
+                load_s(new, j * new_block + row, blocks * new_block),
                 load_s(d_state, j * d_block + row, blocks * d_block),
                 own,
             )
@@ -184,7 +198,7 @@ def pointwise_of(name: str, dtype: str) -> Pointwise:
     second = cell.second_product is not None
     return Pointwise(
         compiled(_forward, 5, 6),
-        compiled(_backward, 7, 7),
+        compiled(_backward, 7, 8),
         compiled(_operand, 3, 6) if second else None,
         compiled(_operand_backward, 5, 8) if second else None,
     )

@@ -28,7 +28,8 @@ def apart(run: Pass, params, steps: int, count: int, below: bool) -> Apart:
     """Ready to go back through `steps` steps at a time from `count` cotangents for each row of each."""
     expect_whole(run)
     n, together = run.n, run.n.slices * run.n.rows
-    alone = blocks.sizes_of(run.cell, run.x.dtype, n.replicas, steps * n.batch * count, 1, n.inputs, n.hidden)
+    sizes = (n.replicas, steps * n.batch * count, 1, n.inputs, n.hidden, bool(n.zoned))
+    alone = blocks.sizes_of(run.cell, run.x.dtype, *sizes)
     old = np.zeros(alone.slices * alone.rows, np.intp)  # rows that only fill up are the first again: nobody reads them
     old[: alone.batch] = np.repeat(np.arange(steps)[:, None] * together + np.arange(n.batch), count)
     rows = old.reshape(alone.slices, 1, alone.rows) + np.array([[0], [together]])
@@ -56,7 +57,10 @@ def _single_step(parts: Apart, first: int) -> Pass:
     states = _rows_of(run.states, run.n, first, steps + 1, parts.rows)
     kept = states if run.kept is run.states else _rows_of(run.kept, run.n, first, steps, parts.rows[:, :1])
     lengths = filled_up(np.repeat(there, parts.count), n)
-    return run._replace(n=n, x=run.x[:, :0], lengths=lengths, kept=kept, states=states)
+    shares = run.shares
+    if n.zoned:
+        shares = np.repeat(shares[:, :, first : first + steps], parts.count, axis=3).reshape(n.states, n.replicas, -1)
+    return run._replace(n=n, x=run.x[:, :0], lengths=lengths, kept=kept, states=states, shares=shares)
 
 
 def _rows_of(array: np.ndarray, n: Sizes, first: int, steps: int, rows: np.ndarray) -> np.ndarray:

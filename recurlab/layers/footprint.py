@@ -15,7 +15,7 @@ GROUP_BYTES = 2**24
 def memory_bytes(
     layer: Recurrent, steps: int, batch: int, replicas: int = 1, checkpoint: bool = False, threads: int = 1
 ) -> dict[str, int]:
-    """Bytes of a forward and backward pass beside parameters, x and dL/dy, by what they are for.
+    """Bytes of a forward and backward pass without zoneout, beside parameters, x and dL/dy, by what they are for.
 
     * tape: kept values and states of all steps, (K + S)·R·T·B·H with H and the batch filled up, and the weights, packed
       twice; with `checkpoint` the states at the start of each of about √T segments;

@@ -25,6 +25,7 @@ class Pass(NamedTuple):
     starts: tuple[np.ndarray, ...]  # of a checkpointed pass: the states (R, S, B, H) at the start of each segment
     weights: tuple[np.ndarray, ...]  # W_x, W_h, V_x, V_h and the bias
     packed: bool  # whether the parameters are V_x and V_h themselves
+    shares: np.ndarray  # of zoneout: (S, R, T, B, H), empty without
     reverse: bool
     suffix: str
 
@@ -46,12 +47,12 @@ def expect_whole(run: Pass) -> None:
     expect(not run.starts, "tape", "that of a checkpointed pass", "one with the whole history")
 
 
-def run_pass(layer, params, suffix, reverse, x, state, lengths, y, column, checkpoint, flushing):
+def run_pass(layer, params, suffix, reverse, x, state, lengths, shares, y, column, checkpoint, flushing):
     """Run all steps from the states (R, S, B, H): fills its columns of y, returns the Pass and the final states."""
     cell, (replicas, _, batch, hidden) = layer.spec, state.shape
-    n = blocks.sizes_of(cell, x.dtype, replicas, batch, x.shape[1], x.shape[3], hidden)
+    n = blocks.sizes_of(cell, x.dtype, replicas, batch, x.shape[1], x.shape[3], hidden, shares.size > 0)
     none = np.empty(0, x.dtype)
-    run = Pass(cell, n, x, filled_up(lengths, n), none, none, (), (), layer.packed, reverse, suffix)
+    run = Pass(cell, n, x, filled_up(lengths, n), none, none, (), (), layer.packed, shares, reverse, suffix)
     own = _matrices_and_biases(run, params)
     run = run._replace(weights=matrices.prepared(cell, n, own, layer.packed))
     weights, starts = weights_of(run, params), []
@@ -171,7 +172,8 @@ def sequence_of(run: Pass, y: np.ndarray, column: int) -> cpu.Sequence:
     """The outer arrays of a pass."""
     shortest = int(run.lengths.min())
     width = y.shape[-1] if y.size else 0
-    return cpu.Sequence(run.x.reshape(-1), len(run.x), run.lengths, shortest, run.reverse, y.reshape(-1), column, width)
+    x, y, shares = (array.reshape(-1) for array in (run.x, y, run.shares))
+    return cpu.Sequence(x, len(run.x), run.lengths, shortest, run.reverse, y, column, width, shares)
 
 
 def weights_of(run: Pass, params) -> cpu.Weights:

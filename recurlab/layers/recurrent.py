@@ -204,6 +204,7 @@ def forward(
     check=True,
     checkpoint=False,
     output=True,
+    keep=None,
 ):
     """Run the layer: x ([R,] T, B, I) -> y ([R,] T, B, D·H), final states, tape.
 
@@ -212,12 +213,15 @@ def forward(
     the row's own end. A leading R on all parameters (and on `state`, and on x unless it is shared) runs R networks.
     With `checkpoint` the tape holds only the states at about √T steps, and `backward` computes the rest once more: the
     same bits for less memory (see `memory_bytes`) and about a third more time. Without `output` y is not written and
-    None is returned for it: the final states are enough for a loss at the last step.
+    None is returned for it: the final states are enough for a loss at the last step. `keep` is zoneout (Krueger et al.
+    2017): for each state an array ([R,] L·D, T, B, H) of k in [0, 1], or one number for all, and the state is k times
+    what the cell gives plus 1 - k times the old one. Masks of 0 and 1 are for training, their mean is for testing.
 
     Raises ValueError naming the argument for a wrong shape, dtype, name or, with `check`, a value that is not finite.
     """
     replicas = check_params(layer, params, check)
     x, state, lengths = _check_inputs(layer, replicas, x, state, lengths, check)
+    shares = _check_keep(layer, replicas, keep, *x.shape[1:3])
     check_supported(flush_denormals)
     runs, finals = [], []
     for level in range(layer.num_layers):
@@ -228,8 +232,9 @@ def forward(
             k = level * layer.directions + d
             _, reverse, suffix = layer.passes[k]
             start = np.ascontiguousarray(state[:, :, k])
+            column, own = d * layer.hidden_size, shares[k] if shares else np.empty(0, layer.dtype)
             run, final = run_pass(
-                layer, params, suffix, reverse, x, start, lengths, y, d * layer.hidden_size, checkpoint, flush_denormals
+                layer, params, suffix, reverse, x, start, lengths, own, y, column, checkpoint, flush_denormals
             )
             runs.append(run)
             finals.append(final)
@@ -349,6 +354,22 @@ def _check_states(layer, name, state, replicas, shape, finite):
     for part, array in zip(layer.spec.states, state, strict=True):
         expect_array(f"{name} {part}", array, full, layer.dtype, "([R,] L·D, B, H)", finite)
     return np.stack([array if replicas is not None else array[None] for array in state], axis=1)
+
+
+def _check_keep(layer, replicas, keep, steps, batch) -> list[np.ndarray] | None:
+    """The shares of zoneout of every pass, (S, R, T, B, H), or None."""
+    if keep is None:
+        return None
+    states, shape = layer.spec.states, (len(layer.passes), steps, batch, layer.hidden_size)
+    wanted = f"a tuple of {len(states)} numbers or arrays ({', '.join(states)})"
+    expect(isinstance(keep, tuple | list) and len(keep) == len(states), "keep", _describe(keep), wanted)
+    full = shape if replicas is None else (replicas, *shape)
+    arrays = [np.full(full, part, layer.dtype) if np.ndim(part) == 0 else part for part in keep]
+    for name, array in zip(states, arrays, strict=True):
+        expect_array(f"keep {name}", array, full, layer.dtype, "([R,] L·D, T, B, H)")
+        expect(array.min() >= 0 and array.max() <= 1, f"keep {name}", f"{array.min()} to {array.max()}", "0 to 1")
+    whole = np.stack([with_replicas(array, 4) for array in arrays])
+    return [np.ascontiguousarray(whole[:, :, k]) for k in range(len(layer.passes))]
 
 
 def _describe(value) -> str:
