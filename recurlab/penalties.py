@@ -14,17 +14,9 @@ import numpy as np
 import scipy.linalg
 
 from recurlab.blas import on_one_thread
-from recurlab.kernels import cpu, memory, omega
-from recurlab.kernels.denormals import SUPPORTED
-from recurlab.kernels.job import Code
-from recurlab.kernels.pointwise import pointwise_of
-from recurlab.kernels.target import column_product_of, row_product_of
 from recurlab.layers.checks import expect
-from recurlab.layers.passes import Pass, expect_whole, sequence_of, weights_of
-from recurlab.layers.recurrent import Recurrent, Tape, check_output_gradients, expect_natural, gate_blocks
-
-ELMAN = ("rnn_tanh", "rnn_relu", "rnn_sigmoid", "rnn_linear")
-
+from recurlab.layers.omega import omega
+from recurlab.layers.recurrent import Recurrent, Tape, gate_blocks
 
 # A diverged replica gets a value and a gradient that are not finite; that is no reason to warn.
 DIVERGED = np.errstate(over="ignore", invalid="ignore")
@@ -173,7 +165,7 @@ def omega_of_states(layer: Recurrent, params: dict, tape: Tape, dy, dstate=None)
     The mean is over all steps of all rows with ‖∂E/∂h_t‖² ≥ 1e-20. Its gradient is the immediate one, with δ and ∂E/∂h
     held constant. Ω = 0 where no step counts.
     """
-    return _omega(layer, params, tape, dy, dstate, True)
+    return omega(layer, params, tape, dy, dstate, squares=True)
 
 
 def omega_of_activations(layer: Recurrent, params: dict, tape: Tape, dy, dstate=None):
@@ -183,47 +175,7 @@ def omega_of_activations(layer: Recurrent, params: dict, tape: Tape, dy, dstate=
     steps of all rows with ‖δ_{t+1}‖² ≥ 1e-20, so that its strength does not depend on T. Its gradient is the
     immediate one, with δ and φ' held constant; where nothing comes through φ' it is taken as 0.
     """
-    return _omega(layer, params, tape, dy, dstate, False)
-
-
-def _omega(layer, params, tape, dy, dstate, squares):
-    """Mean and gradient of the terms of all units, each replica's added up in order."""
-    _expect_elman(layer, params)
-    dy, d_final = check_output_gradients(layer, params, tape, dy, dstate, False)
-    run = tape.passes[0]
-    expect_whole(run)
-    n = run.n
-    out, sums = _omega_of_units(run, params, dy, np.ascontiguousarray(d_final[:, :, 0]), squares)
-    total, count = sums.reshape(2, n.replicas, n.slices).sum(axis=2)
-    count = np.maximum(count, 1)
-    gradient = out.reshape(n.replicas, n.slices, n.blocks, -1, n.lanes).sum(axis=1).swapaxes(1, 2)
-    gradient = gradient.reshape(n.replicas, n.blocks * n.lanes, -1)[:, : n.hidden, : n.hidden]
-    gradient = gradient / count.astype(layer.dtype)[:, None, None]
-    value = total / count
-    return (value, {"weight_hh_l0": gradient}) if tape.replicated else (value[0], {"weight_hh_l0": gradient[0]})
-
-
-def _expect_elman(layer: Recurrent, params: dict) -> None:
-    """Refuse layers for which Ω is not defined."""
-    expect_natural(layer)
-    expect(layer.cell in ELMAN, "layer", f"cell {layer.cell}", f"one of {', '.join(ELMAN)} (Ω is about h = φ(W h + …))")
-    single = layer.num_layers == layer.directions == 1
-    expect(single, "layer", f"{layer.num_layers} layers, {layer.directions} directions", "one of each")
-
-
-def _omega_of_units(run: Pass, params, dy, d_final, squares):
-    """dΣ/dW_hh of every unit in the layout of the kernels, and (2, U): sum and number of its terms."""
-    n, dtype = run.n, run.x.dtype
-    threads, pointwise = cpu.threads_for(n), pointwise_of(run.cell.name, dtype.name).backward.address
-    products = row_product_of(dtype.name).address, column_product_of(dtype.name).address
-    code = Code(*products, *[pointwise] * (len(Code._fields) - 2))  # an Elman cell calls nothing else
-    dy = np.empty(0, dtype) if dy is None else np.ascontiguousarray(dy)
-    work, norms = memory.empty((threads * omega.working_numbers(n),), dtype), np.empty((threads, n.rows))
-    out, sums = memory.zeros((n.units, n.blocks, n.blocks * n.lanes, n.lanes), dtype), np.empty((2, n.units))
-    inner = (run.kept.reshape(-1), run.states.reshape(-1), work, d_final.reshape(-1), norms, out.reshape(-1), sums)
-    sequence, weights = sequence_of(run, dy, 0), weights_of(run, params)
-    omega.compiled()(n, code, sequence, weights, *inner, squares, threads, SUPPORTED)
-    return out, sums
+    return omega(layer, params, tape, dy, dstate, squares=False)
 
 
 PASCANU, OMEGA = "Pascanu, Mikolov & Bengio 2013, ", "mean over t and rows of "

@@ -16,6 +16,7 @@ from pathlib import Path
 CHECKED_BY = {
     "layers/loss.py": "test_loss",
     "penalties.py": "test_penalties",
+    "layers/omega.py": "test_penalties",
     "kernels/omega.py": "test_penalties",
     "noise.py": "test_noise",
 }

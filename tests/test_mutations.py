@@ -24,7 +24,8 @@ INDRNN, MINIMAL, LRU = "cells/indrnn.py", "cells/minimal.py", "cells/lru.py"
 PLAIN, BLOCKS, PACKING, JOB = "kernels/plain.py", "kernels/blocks.py", "kernels/packing.py", "kernels/job.py"
 FORWARD, BACKWARD, POINTWISE = "kernels/forward.py", "kernels/backward.py", "kernels/pointwise.py"
 NORM, ZONEOUT = "kernels/norm.py", "kernels/zoneout.py"
-LOSS, PENALTIES, OMEGA, NOISE = "layers/loss.py", "penalties.py", "kernels/omega.py", "noise.py"
+LOSS, PENALTIES, NOISE = "layers/loss.py", "penalties.py", "noise.py"
+OMEGA, OMEGA_LAYER = "kernels/omega.py", "layers/omega.py"
 MATHS, MATRICES, PASSES, LAYER = "maths.py", "layers/matrices.py", "layers/passes.py", "layers/recurrent.py"
 
 # name: [(path, text that stands there once, what it becomes), …]
@@ -873,12 +874,12 @@ PENALTY: dict[str, Edits] = {
     "Ω: first block of the derivative alone": [(OMEGA, "for j in range(n.blocks):", "for j in range(1):")],
     "Ω: φ' of the same step": [(OMEGA, "(job, s - 1, right, spare)", "(job, s, right, spare)")],
     "Ω: one φ' in the derivative": [(OMEGA, SECOND_SLOPE, Z_WITHOUT_SLOPE)],
-    "Ω: derivative of the first slice alone": [(PENALTIES, ".sum(axis=1).swapaxes(1, 2)", "[:, 0].swapaxes(1, 2)")],
+    "Ω: derivative of the first slice alone": [(OMEGA_LAYER, ".sum(axis=1).swapaxes(1, 2)", "[:, 0].swapaxes(1, 2)")],
     "Ω: derivative turned over": [
-        (PENALTIES, "[:, : n.hidden, : n.hidden]", "[:, : n.hidden, : n.hidden].swapaxes(1, 2)")
+        (OMEGA_LAYER, "[:, : n.hidden, : n.hidden]", "[:, : n.hidden, : n.hidden].swapaxes(1, 2)")
     ],
     "Ω: mean over all steps": [
-        (PENALTIES, "count = np.maximum(count, 1)\n", "count = 0 * count + n.length * n.batch\n")
+        (OMEGA_LAYER, "count = np.maximum(count, 1)\n", "count = 0 * count + n.length * n.batch\n")
     ],
     "penalty of one size: derivative halved": [
         (PENALTIES, "2 * (sizes - 1)[..., None, None]", "(sizes - 1)[..., None, None]")
@@ -918,7 +919,8 @@ NOISES: dict[str, Edits] = {
     "dropped columns are rows": [(NOISE, "(1, W.shape[-1])", "(W.shape[-1], 1)")],
 }
 
-TABLES = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, NORMS, ZONES, LAYERS, RAW_WEIGHTS, LOSSES, PENALTY, NOISES
+OF_KERNELS = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, NORMS, ZONES, LAYERS
+TABLES = *OF_KERNELS, RAW_WEIGHTS, LOSSES, PENALTY, NOISES
 MUTATIONS: dict[str, Edits] = {name: edits for table in TABLES for name, edits in table.items()}
 UNCHANGED = "nothing changed"
 WORKERS = 2

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from cases import CASES, Case, assert_close, assert_same_bits, problem
 
+from recurlab.layers.omega import ELMAN
 from recurlab.layers.recurrent import backward, forward, pack, recurrent
-from recurlab.penalties import ELMAN, PENALTIES
+from recurlab.penalties import PENALTIES
 from recurlab.random import Stream, normal, uniform
 from recurlab.weights import init
 

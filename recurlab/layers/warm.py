@@ -10,6 +10,7 @@ import numpy as np
 
 from recurlab.cells import CELLS
 from recurlab.kernels import draw
+from recurlab.layers import loss, omega
 from recurlab.layers.recurrent import DTYPES, backward, forward, parameter_shapes, recurrent
 
 
@@ -20,6 +21,9 @@ def warm(cell: str, dtype: str) -> tuple[str, float]:
     params = {name: np.zeros(shape, dtype) for name, shape in parameter_shapes(layer).items()}
     y, _, tape = forward(layer, params, np.zeros((1, 1, 1), dtype))
     backward(layer, params, tape, y)
+    if cell in omega.ELMAN:
+        omega.omega(layer, params, tape, y, squares=True)
+    loss.warm(dtype)
     draw.warm()
     return f"{cell} {dtype}", time.perf_counter() - start
 
