@@ -7,6 +7,7 @@ point of the history the journal is offered a state from which the run goes on b
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from recurlab.penalties import PENALTIES
 from recurlab.random import Stream, permutation
 
 ENDS = ("budget", "solved", "diverged", "stopped")  # how a replica ended: its updates were used up, or before
+POOL = 16  # then minibatches of 8 chorales (JSB) are filled up by 5 %, Nottingham's by 16 %; without 55 and 83 %
 MEASURED = ("loss", "error", "gradient_norm", "largest_norm", "applied_norm", "penalty")
 
 
@@ -160,14 +162,25 @@ def plain_gradients(net: Network, plan: Plan) -> Gradients:
     return gradients
 
 
-def minibatch(count: int, batch: int, update: int) -> np.ndarray:
-    """The rows of update 0, 1, …: every epoch goes through `count` rows in a new order, the same for all replicas.
+def minibatch(lengths: np.ndarray, batch: int, update: int) -> np.ndarray:
+    """The rows of update 0, 1, …: every epoch goes through the N rows of these lengths in a new order.
 
-    Whole minibatches only: a remainder smaller than `batch` is left out.
+    Rows of similar length come together: POOL minibatches are drawn, sorted by length and dealt out again, in the
+    order in which the first row of each was drawn. Rows of one length stay in the order drawn. The order depends on
+    the lengths alone, so it is the same for all replicas. A remainder smaller than `batch` is left out of the epoch.
     """
-    epoch, place = divmod(update, count // batch)
-    order = permutation(Stream(0, "minibatches", step=epoch + 1), count)
-    return order[place * batch : (place + 1) * batch]
+    each = len(lengths) // batch
+    epoch, place = divmod(update, each)
+    first = place - place % POOL
+    drawn = _epoch_order(len(lengths), epoch)[first * batch : min(first + POOL, each) * batch]
+    dealt = np.argsort(lengths[drawn], kind="stable").reshape(-1, batch)
+    return drawn[dealt[np.argsort(dealt.min(axis=1))[place % POOL]]]
+
+
+@lru_cache(maxsize=4)
+def _epoch_order(count: int, epoch: int) -> np.ndarray:
+    """A random order of `count` rows: 4 ms for 55,000."""
+    return permutation(Stream(0, "minibatches", step=epoch + 1), count)
 
 
 def _begun(job: Job, params: dict) -> State:

@@ -246,6 +246,7 @@ def test_digits_come_pixel_by_pixel(name):
     bundled, data = load_digits(), DATASETS[name].load("float64")
     batches = [part.take(np.arange(part.count)) for part in (data.train, data.test)]
     assert (data.train.count, data.valid, data.test.count) == (1437, None, 360)
+    assert not DATASETS[name].validates
     assert (data.train.lengths == 64).all() and data.train.lengths.shape == (1437,)
     x = np.concatenate([batch.x[..., 0].T * 16 for batch in batches]).astype(int)
     targets = np.concatenate([batch.targets for batch in batches])

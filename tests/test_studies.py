@@ -82,15 +82,21 @@ SMALL = {
         "bifurcation_w": 5.0,
         "latch_w": (1.5, 2.0),
     },
-    "sequential_digits": {
+    "dataset_training": {
+        "dataset": "digits",
+        "limit": 100,
         "cell": "rnn_tanh",
-        "init_name": "orthogonal",
-        "forget_bias": None,
         "hidden_size": 4,
-        "batch_size": 512,
-        "epochs": 1,
-        "learning_rate": 0.003,
-        "clip": 1.0,
+        "init_name": "orthogonal",
+        "gain": 1.0,
+        "input_init": "uniform",
+        "input_gain": 1.0,
+        "forget_bias": None,
+        "batch_size": 50,
+        "epochs": 2,
+        "patience": None,
+        "rule": "adam",
+        "schedule": "constant",
         "dtype": "float32",
     },
     "memory_capacity": {
@@ -191,7 +197,8 @@ SMALL = {
 }
 
 
-REPLICA = {"gain": 1.0, "radius": 0.9}  # values of the parameters that vary within a launch
+# values of the parameters that vary within a launch
+REPLICA = {"gain": 1.0, "radius": 0.9, "learning_rate": 0.003, "clip": 1.0, "weight_noise": 0.01}
 
 
 @pytest.fixture(autouse=True)
@@ -295,14 +302,6 @@ def test_error_surface_gradient_is_that_of_the_error():
     error = near["error"].reshape(2, 2)
     slope = np.hypot((error[1, 0] - error[0, 0]) / 1e-6, (error[0, 1] - error[0, 0]) / 1e-6)
     assert near["log10_gradient_norm"][0] == pytest.approx(np.log10(slope), abs=1e-4)
-
-
-def test_digits_are_learned_above_chance():
-    found = run("sequential_digits", [0, 1], hidden_size=24, batch_size=32, epochs=2)
-    last = found["last"] == 1
-    assert found["epoch"].max() == 2 and last.sum() == 2
-    assert found["test_accuracy"][last].min() > 0.2  # chance is 0.1, one standard error of 360 images 0.02
-    assert np.isnan(found["train_loss"][found["epoch"] == 0]).all()
 
 
 def test_chrono_biases_keep_the_gradient_as_their_mean_square_says():

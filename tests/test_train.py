@@ -7,9 +7,8 @@ from recurlab import journal
 from recurlab.layers.recurrent import recurrent
 from recurlab.models.sequence import Batch, Truncation, network, readout
 from recurlab.optimise import RULES
-from recurlab.random import Stream, normal
-from recurlab.tasks.digits import TRAIN, digits
-from recurlab.train import ENDS, MEASURED, Patience, Plan, Solved, minibatch, train
+from recurlab.random import Stream, integers, normal, permutation
+from recurlab.train import ENDS, MEASURED, POOL, Patience, Plan, Solved, minibatch, train
 from recurlab.weights import init
 
 T, B = 6, 8
@@ -228,18 +227,31 @@ def test_truncation_beyond_the_sequence_is_refused():
 
 
 def test_an_epoch_goes_through_every_row_once_in_a_new_order():
-    epochs = [np.concatenate([minibatch(20, 4, 5 * epoch + k) for k in range(5)]) for epoch in range(3)]
-    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
+    epochs = [epoch_of(np.full(20, 7), 4, epoch) for epoch in range(3)]
+    assert all(sorted(epoch.ravel()) == list(range(20)) for epoch in epochs)
     assert not np.array_equal(epochs[0], epochs[1])
-    assert len({*minibatch(22, 4, 0), *minibatch(22, 4, 4)}) == 8  # the remainder of 2 is left out
+    assert len(set(epoch_of(np.full(22, 7), 4, 0).ravel())) == 20  # the remainder of 2 is left out
 
 
-def test_digits_are_the_bundled_images_pixel_by_pixel():
-    from sklearn.datasets import load_digits
+def epoch_of(lengths, batch, epoch):
+    """The minibatches of an epoch, (each, batch)."""
+    each = len(lengths) // batch
+    return np.stack([minibatch(lengths, batch, epoch * each + k) for k in range(each)])
 
-    data, images = digits("float64"), load_digits()
-    x = np.concatenate([data.x, data.x_test], axis=1)[:, :, 0].T * 16  # (N, 64)
-    assert data.x.shape == (64, TRAIN, 1) and len(x) == len(images.target)
-    assert {tuple(row) for row in x.astype(int)} == {tuple(row) for row in images.data.astype(int)}
-    counts = np.bincount(np.concatenate([data.targets, data.targets_test]))
-    assert np.array_equal(counts, np.bincount(images.target)) and data.classes == len(counts)
+
+def test_rows_of_one_length_come_in_the_order_drawn():
+    drawn = permutation(Stream(0, "minibatches", step=3), 150)
+    assert np.array_equal(epoch_of(np.full(150, 7), 4, 2).ravel(), drawn[:148])
+
+
+def test_rows_of_similar_length_come_together_and_in_no_order_of_length():
+    lengths = integers(Stream(0, "lengths"), 100, 8 * 2 * POOL + 5) + 1
+    found = epoch_of(lengths, 8, 0)
+    assert len(set(found.ravel())) == found.size
+    pools = lengths[found].reshape(2, POOL, 8)
+    for pool in pools:  # dealt out: what one minibatch holds, no other reaches into
+        ranges = sorted((rows.min(), rows.max()) for rows in pool)
+        assert all(a[1] <= b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+        assert not np.array_equal(pool.max(axis=1), np.sort(pool.max(axis=1)))
+    filled = lengths[found].max(axis=1).sum() * 8 / lengths[found].sum()
+    assert filled < 1.15  # 1.8 for minibatches as drawn

@@ -1,5 +1,6 @@
 """The workflow: the same bytes as `recurlab run`, nothing computed twice, and only what is new computed at all."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from engine import REPRODUCIBLE, ROOT, TINY, call, contents, environment, write
 
 FIGURE = {"plot": "points", "caption": "How *far* apart, by_cell |x|.", "x": "cell", "y": "relative_difference"}
+DATA = os.environ.get("RECURLAB_DATA")
 SMALL = {**TINY, "block": 3, "figures": {"far": FIGURE}}
 
 
@@ -96,6 +98,59 @@ def test_a_job_that_measures_times_takes_all_cores(project, tmp_path):
     assert told.returncode == 0, told.stderr
     lines = re.findall(r"recurlab run (\w+) .*--threads (\d)", told.stdout + told.stderr)
     assert {(name, threads) for name, threads in lines} == {("tiny", "1"), ("throughput", "2")}
+
+
+CHORALES = {  # an experiment of one job that reads a file from outside
+    **TINY,
+    "study": "dataset_training",
+    "fixed": {
+        **{"dataset": "jsb", "limit": 8, "cell": "rnn_tanh", "hidden_size": 4, "batch_size": 8, "epochs": 1},
+        **{"init_name": "uniform", "gain": 1.0, "input_init": "uniform", "input_gain": 1.0, "forget_bias": None},
+        **{"patience": None, "rule": "adam", "schedule": "constant", "learning_rate": 0.01, "clip": 1.0},
+        **{"weight_noise": 0.0, "dtype": "float32"},
+    },
+    "grid": {},
+    "replicas": {"seeds": 2},
+    "claims": [],
+}
+
+
+@pytest.fixture
+def with_chorales(project, tmp_path, monkeypatch):
+    """A copy of the project without results, with an experiment whose data are not here."""
+    monkeypatch.setenv("RECURLAB_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("RECURLAB_DOWNLOAD", raising=False)
+    folder = shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns("results", ".snakemake"))
+    write(folder / "experiments", SMALL)
+    write(folder / "experiments", CHORALES, "chorales")
+    return folder
+
+
+def test_an_experiment_whose_data_are_not_here_is_left_out_with_a_line_that_says_so(with_chorales):
+    told = snakemake(with_chorales, "--dry-run")
+    assert told.returncode == 0, told.stderr
+    wanted = "polyphonic_music/JSB_Chorales.mat"
+    assert f"chorales is left out at scale default: RECURLAB_DATA names no folder with {wanted}" in told.stderr
+    assert jobs(with_chorales) == {"compile": 1, "block": 4, "table": 1, "claims": 1, "figure": 1, "all": 1, "total": 9}
+
+
+def test_a_wrong_file_stops_the_workflow_before_its_first_job(with_chorales, tmp_path):
+    (tmp_path / "polyphonic_music").mkdir()
+    (tmp_path / "polyphonic_music" / "JSB_Chorales.mat").write_bytes(b"not Bach")
+    result = snakemake(with_chorales)
+    assert result.returncode != 0 and "JSB_Chorales.mat: its SHA-256 is" in result.stderr
+    assert not (with_chorales / "results").exists()
+
+
+@pytest.mark.data
+def test_an_experiment_whose_data_are_here_is_made(with_chorales, monkeypatch):
+    if not DATA:
+        pytest.skip("RECURLAB_DATA names no folder")
+    monkeypatch.setenv("RECURLAB_DATA", DATA)
+    assert jobs(with_chorales)["block"] == 5 and jobs(with_chorales)["table"] == 2
+    result = snakemake(with_chorales, "results/chorales/default/table.parquet")
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_mistake_stops_the_workflow_before_its_first_job(project, tmp_path):

@@ -13,7 +13,6 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "gradient_decay": "recurlab.studies.gradient_decay:GRADIENT_DECAY",
     "unrolling": "recurlab.studies.unrolling:UNROLLING",
     "error_surface": "recurlab.studies.error_surface:ERROR_SURFACE",
-    "sequential_digits": "recurlab.studies.sequential_digits:SEQUENTIAL_DIGITS",
     "training": "recurlab.studies.training:TRAINING",
     "memory_capacity": "recurlab.studies.memory_capacity:MEMORY_CAPACITY",
     "variable_length": "recurlab.studies.variable_length:VARIABLE_LENGTH",
@@ -21,6 +20,7 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "snapshot": "recurlab.studies.snapshot:SNAPSHOT",
     "reber": "recurlab.studies.reber:REBER",
     "weight_sharing": "recurlab.studies.weight_sharing:WEIGHT_SHARING",
+    "dataset_training": "recurlab.studies.dataset_training:DATASET_TRAINING",
     "throughput": "recurlab.studies.throughput:THROUGHPUT",
 }
 TIMED = ("throughput",)  # studies whose results are times: a job of theirs takes all cores and runs alone

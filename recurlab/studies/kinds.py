@@ -44,6 +44,12 @@ def _window_tasks() -> dict:
     return {name: task for name, task in _tasks().items() if task.window is not None}
 
 
+def _datasets() -> dict:
+    from recurlab.tasks import DATASETS
+
+    return DATASETS
+
+
 def _rules() -> dict:
     from recurlab.optimise import RULES
 
@@ -77,6 +83,7 @@ CELL = _name_of("a cell of `recurlab list cells`", _cells)
 INIT = _name_of("an initialisation of `recurlab list inits`", _inits)
 MEMORY_TASK = _name_of("a task of `recurlab list tasks`", _tasks)
 WINDOW_TASK = _name_of("a task whose loss of the best guess from k inputs is known", _window_tasks)
+DATASET = _name_of("a dataset of `recurlab list tasks`", _datasets)
 RULE = _name_of("an optimiser: sgd, momentum, rmsprop or adam", _rules)
 SCHEDULE = _name_of("a schedule: constant, linear, cosine or exponential", _schedules)
 PENALTY = _name_of("a penalty of `recurlab list penalties`", _penalties)

@@ -9,7 +9,8 @@ from recurlab.cells import CELLS
 from recurlab.layers.recurrent import recurrent
 from recurlab.models.sequence import Network, Truncation, network, readout
 from recurlab.penalties import ELMAN
-from recurlab.tasks import TASKS
+from recurlab.tasks import DATASETS, TASKS
+from recurlab.tasks.dataset import Dataset
 from recurlab.tasks.task import Task
 from recurlab.train import ENDS, MEASURED, Plan, Solved, Trained, train
 from recurlab.weights import init
@@ -18,7 +19,7 @@ from recurlab.weights import init
 class Setting(NamedTuple):
     """Networks of one cell for one task, before training."""
 
-    task: Task
+    task: Task | Dataset
     net: Network
     params: dict
     label: str  # cell and initialisation, as a legend shows them
@@ -27,8 +28,8 @@ class Setting(NamedTuple):
 def setting(
     task: str, seeds, cell: str, hidden_size: int, dtype: str, weights: dict, output_sd: float | None = None
 ) -> Setting:
-    """Networks for a task, one for each seed; `weights` are the arguments of `init`, see `readout` for output_sd."""
-    found = TASKS[task]
+    """Networks for a task or a dataset, one for each seed; `weights` are for `init`, see `readout` for output_sd."""
+    found = (TASKS | DATASETS)[task]
     layer = recurrent(cell, found.inputs, hidden_size, dtype=dtype)
     net = network(layer, found.outputs, found.loss, found.at)
     weights = {name: value for name, value in weights.items() if value is not None}
@@ -60,7 +61,7 @@ def problems(given: dict) -> list[str]:
     if given["length"] < task.shortest:
         return [f"length: got {given['length']}, wanted at least {task.shortest} for {task.name}"]
     found += _of_truncation(given.get("truncation"), task.steps(given["length"]))
-    found += _of_gate_bias(given, cell)
+    found += of_gate_bias(given, cell)
     if given.get("penalty") in ("omega_paper", "omega_code") and given["cell"] not in ELMAN:
         found.append(f"penalty: {given['penalty']} is about {', '.join(ELMAN)}, got {given['cell']}")
     return found
@@ -74,7 +75,8 @@ def _of_truncation(truncation, steps: int) -> list[str]:
     return found + ([f"truncation: ahead is {ahead}, wanted at most back = {back}"] if ahead > back else [])
 
 
-def _of_gate_bias(given: dict, cell) -> list[str]:
+def of_gate_bias(given: dict, cell) -> list[str]:
+    """What is wrong with the bias of the gate that keeps the state."""
     bias, chrono = given.get("forget_bias"), given.get("chrono")
     found = ["forget_bias, chrono: got both, wanted one of them"] if None not in (bias, chrono) else []
     if (bias, chrono) != (None, None) and not cell.holds:

@@ -112,6 +112,7 @@ DIGITS, PERMUTED_DIGITS = (
         permuted,
         source="UCI 'Optical recognition of handwritten digits', test part, Alpaydin & Kaynak 1998; in scikit-learn",
         says="8 × 8 images, 64 steps of one pixel; 1,437 to train, 360 to test",
+        validates=False,
     )
     for permuted in (False, True)
 )
