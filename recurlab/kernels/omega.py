@@ -68,7 +68,8 @@ def through_activation(job, s, d_h, d_a):
     n, none = job.n, at(job.weights.vectors, 0)
     kept, old, new = kept_at(job, s), states_at(job, s), states_at(job, s + 1)
     places = (place(kept, 0), place(old, 0), place(new, 0), none, place(d_h, 0), place(d_a, 0), none)
-    call(job.code.pointwise, (*places, kept.block, old.block, d_h.block, d_a.block, n.blocks, n.rows, n.lanes))
+    steps = (kept.block, old.block, new.block, d_h.block, d_a.block, n.blocks, n.rows, n.lanes)
+    call(job.code.pointwise, (*places, *steps))
 
 
 @inlined
@@ -114,7 +115,7 @@ def omega_step(job, s, squares, d_state, d_a, right, spare, buffer, norms):
         add_output_gradient(job, s, d_state)
     if squares:
         squared_norms(d_state, n, buffer, norms)
-    backward_step(job, s, d_state, d_state, d_a, job.weights.vectors)
+    backward_step(job, s, d_state, d_state, d_a, job.weights.vectors, d_state)
     copy_vectors(right.array, right.start, right.block, job.work, d_state.start, d_state.block, blocks, n.rows, n.lanes)
     if squares:
         return terms_of_step(job, s, True, d_a, norms, right, buffer)

@@ -25,6 +25,7 @@ def omega(layer: Recurrent, params: dict, tape: Tape, dy, dstate=None, *, square
     dy, d_final = check_output_gradients(layer, params, tape, dy, dstate, False)
     run = tape.passes[0]
     expect_whole(run)
+    expect(not run.n.zoned, "tape", "that of a run with zoneout", "one without: Ω has no form for it")
     n = run.n
     out, sums = _omega_of_units(run, params, dy, np.ascontiguousarray(d_final[:, :, 0]), squares)
     total, count = sums.reshape(2, n.replicas, n.slices).sum(axis=2)

@@ -61,6 +61,36 @@ def _dropped(place: str, per_sequence: bool):
     return gradients
 
 
+def _shares(net, batch, of_state: Callable) -> tuple[np.ndarray, ...]:
+    """of_state(rate factor of a state, its name, shape) for every state; h of a cell with a memory has a tenth."""
+    states = net.layer.spec.states
+    shape = (len(net.layer.passes), *batch.x.shape[-3:-1], net.layer.hidden_size)
+    factors = [0.1 if len(states) > 1 and name == "h" else 1.0 for name in states]
+    return tuple(of_state(factor, name, shape) for factor, name in zip(factors, states, strict=True))
+
+
+def _zoneout(net, params, seeds, batch, update, strength, options) -> Result:
+    """Krueger et al. 2017: a state keeps its old value with this probability; h of the LSTM with a tenth of it."""
+
+    def mask(factor, name, shape):
+        kept = noise.dropout_mask(seeds, f"zoneout {name}", update, shape, factor * strength, net.layer.dtype)
+        return (kept > 0).astype(net.layer.dtype)
+
+    return loss_and_gradients(net, params, batch, dropped=Dropped(keep=_shares(net, batch, mask)), **options)
+
+
+def at_test(net: Network, regulariser: str | None, strength, batch: Batch) -> Dropped:
+    """What stands for the noise when a trained network is tested: under zoneout the mean of the masks, else nothing."""
+    if regulariser != "zoneout":
+        return Dropped()
+
+    def mean(factor, name, shape):
+        one = (1 - factor * np.asarray(strength)).astype(net.layer.dtype)
+        return np.ascontiguousarray(np.broadcast_to(one.reshape(-1, 1, 1, 1, 1), (len(one), *shape)))
+
+    return Dropped(keep=_shares(net, batch, mean))
+
+
 NOISES: dict[str, Callable] = {
     "weight_noise": _weight_noise,
     "drop_connect": _multiplied(_drop_connect),
@@ -69,6 +99,7 @@ NOISES: dict[str, Callable] = {
     "dropout_outputs": _dropped("outputs", per_sequence=False),
     "variational_inputs": _dropped("inputs", per_sequence=True),
     "variational_outputs": _dropped("outputs", per_sequence=True),
+    "zoneout": _zoneout,
 }
 REGULARISERS = (*NOISES, *PENALTIES)
 

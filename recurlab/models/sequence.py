@@ -57,10 +57,14 @@ class Penalised(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """Factors of dropout in the shape of what they multiply, or with T = 1 for all steps; None: nothing is dropped."""
+    """Factors of dropout in the shape of what they multiply, or with T = 1 for all steps; None: nothing is dropped.
+
+    `keep` is zoneout, see `recurrent.forward`: how much of the new value each state takes.
+    """
 
     inputs: np.ndarray | None = None  # (R, T or 1, B, I)
     outputs: np.ndarray | None = None  # (R, T or 1, B, D·H)
+    keep: tuple[np.ndarray, ...] | None = None  # for each state (R, L·D, T, B, H)
 
 
 NOTHING = Dropped()
@@ -117,18 +121,21 @@ def loss_and_gradients(
     Replicas go in groups whose tapes stay in the cache; none sees another, so their bits do not depend on it.
     """
     replicas, (steps, rows) = len(params["bias_out"]), batch.x.shape[-3:-1]
-    if dropped.inputs is not None:
-        batch = batch._replace(x=batch.x * dropped.inputs)
     found = []
     for group in replica_groups(net.layer, replicas, steps, rows):
         own, part = {name: array[group] for name, array in params.items()}, of_replicas(net, batch, group)
         weight = penalised and penalised._replace(weight=penalised.weight[group])
-        mask = None if dropped.outputs is None else dropped.outputs[group]
         if truncation is None:
-            found.append(_whole(net, own, part, weight, mask))
+            found.append(_whole(net, own, part, weight, _of_group(dropped, group)))
         else:
-            found.append(_truncated(net, own, part, truncation, weight, mask))
+            found.append(_truncated(net, own, part, truncation, weight, _of_group(dropped, group)))
     return found[0] if len(found) == 1 else _joined(found)
+
+
+def _of_group(dropped: Dropped, group: slice) -> Dropped:
+    """The factors of some replicas."""
+    inputs, outputs = (mask if mask is None else mask[group] for mask in dropped[:2])
+    return Dropped(inputs, outputs, dropped.keep and tuple(mask[group] for mask in dropped.keep))
 
 
 def _joined(parts: list[Result]) -> Result:
@@ -138,12 +145,12 @@ def _joined(parts: list[Result]) -> Result:
     return Result(*(np.concatenate(value) for value in values), joined)
 
 
-def evaluate(net: Network, params: dict, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+def evaluate(net: Network, params: dict, batch: Batch, dropped: Dropped = NOTHING) -> tuple[np.ndarray, np.ndarray]:
     """Loss (R,) and error (R,) of a batch, forward alone."""
     found = []
     for group in replica_groups(net.layer, len(params["bias_out"]), *batch.x.shape[-3:-1]):
         own, part = {name: array[group] for name, array in params.items()}, of_replicas(net, batch, group)
-        found.append(_loss(net, own, _read(net, own, part), part)[:2])
+        found.append(_loss(net, own, _read(net, own, part, None, _of_group(dropped, group)), part)[:2])
     return tuple(np.concatenate(values) for values in zip(*found, strict=True))
 
 
@@ -179,11 +186,13 @@ def own_parameters(params: dict) -> dict:
     return {name: array for name, array in params.items() if name not in OUTPUT}
 
 
-def _read(net: Network, params: dict, batch: Batch, state=None, mask=None, needs_y: bool = False) -> _Reading:
-    """Forward through the recurrent layer to what the readout sees; `mask` multiplies y."""
-    own, at_end = own_parameters(params), net.at == "last" and batch.ends is None and mask is None
-    options = {"flush_denormals": SUPPORTED, "check": False, "output": needs_y or not at_end}
-    y, final, tape = forward(net.layer, own, batch.x, state, batch.lengths, **options)
+def _read(net: Network, params: dict, batch: Batch, state=None, dropped: Dropped = NOTHING, needs_y=False) -> _Reading:
+    """Forward through the recurrent layer to what the readout sees."""
+    own, mask = own_parameters(params), dropped.outputs
+    at_end = net.at == "last" and batch.ends is None and mask is None
+    x = batch.x if dropped.inputs is None else batch.x * dropped.inputs
+    options = {"flush_denormals": SUPPORTED, "check": False, "output": needs_y or not at_end, "keep": dropped.keep}
+    y, final, tape = forward(net.layer, own, x, state, batch.lengths, **options)
     if at_end:
         return _Reading(own, tape, y, final, final[0][:, -1])
     seen = y if mask is None else y * mask
@@ -229,12 +238,12 @@ def _in_one_axis(net: Network, batch: Batch) -> Batch:
     )
 
 
-def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None, mask, state=None) -> Result:
+def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None, dropped: Dropped, state=None):
     """`loss_and_gradients` of replicas whose tapes are held at once, through all steps from `state` on."""
     of = penalised.penalty.of if penalised else None
-    reading = _read(net, params, batch, state, mask, needs_y=of == "states")
+    reading = _read(net, params, batch, state, dropped, needs_y=of == "states")
     loss, error, d_out = _loss(net, params, reading, batch)
-    dy, d_state, grads = _to_outputs(net, params, batch, reading, d_out, mask)
+    dy, d_state, grads = _to_outputs(net, params, batch, reading, d_out, dropped.outputs)
     value = np.zeros(len(loss))
     if of == "states":
         value, d_penalty = penalised.penalty.function(reading.y, batch.weights)
@@ -244,7 +253,7 @@ def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None
         value, more = penalised.penalty.function(net.layer, reading.own, reading.tape, dy, d_state)
         grads = _add(grads, more, penalised.weight)
     elif of == "weights":
-        value, more = penalised.penalty.function(net.layer, reading.own)
+        value, more = penalised.penalty.function(net.layer, params)
         grads = _add(grads, more, penalised.weight)
     return Result(loss, error, value, grads)
 
@@ -271,9 +280,13 @@ def _to_parameters(net: Network, reading: _Reading, dy, d_state) -> dict:
     return grads
 
 
-def _truncated(net: Network, params, batch: Batch, cut: Truncation, penalised: Penalised | None, mask) -> Result:
+def _truncated(
+    net: Network, params, batch: Batch, cut: Truncation, penalised: Penalised | None, dropped: Dropped
+) -> Result:
     """The sum over groups of windows, each group side by side as the rows of one batch."""
-    _refuse_untruncatable(batch, penalised)
+    _refuse_untruncatable(batch, penalised, dropped)
+    if dropped.inputs is not None:
+        batch = batch._replace(x=batch.x * dropped.inputs)
     steps, rows = batch.x.shape[-3:-1]
     windows = windows_of(net, steps, check_truncation(cut, steps))
     state = _starts(net, params, batch, windows[:, 0]) if cut.carry and windows[-1, 0] else None
@@ -284,11 +297,12 @@ def _truncated(net: Network, params, batch: Batch, cut: Truncation, penalised: P
             part, share = _counted(net, batch, part)
         place = slice(group.start * rows, group.stop * rows)
         begin = None if state is None else tuple(np.ascontiguousarray(array[:, :, place]) for array in state)
-        found.append(_times(_whole(net, params, part, None, _cut_mask(mask, windows[group], cut.back), begin), share))
+        within = Dropped(outputs=_cut_mask(dropped.outputs, windows[group], cut.back))
+        found.append(_times(_whole(net, params, part, None, within, begin), share))
     total = found[0] if len(found) == 1 else _sum(found)
     if penalised is None:
         return total
-    value, more = penalised.penalty.function(net.layer, own_parameters(params))
+    value, more = penalised.penalty.function(net.layer, params)
     return total._replace(penalty=value, grads=_add(total.grads, more, penalised.weight))
 
 
@@ -362,8 +376,9 @@ def _times(result: Result, share: np.ndarray | float) -> Result:
     return result._replace(loss=result.loss * share, error=result.error * share, grads=grads)
 
 
-def _refuse_untruncatable(batch: Batch, penalised: Penalised | None) -> None:
+def _refuse_untruncatable(batch: Batch, penalised: Penalised | None, dropped: Dropped) -> None:
     """Windows are the same for all rows, so rows of their own length need weights; only weights can be penalised."""
+    expect(dropped.keep is None, "truncation", "zoneout", "a gradient through all steps")
     expect(batch.lengths is None and batch.ends is None, "truncation", "rows of different length", "weights for them")
     wanted = "a penalty on weights where gradients are truncated"
     expect(
@@ -382,7 +397,8 @@ def _plus(a, b):
 
 def _add(grads: dict, more: dict, weight: np.ndarray) -> dict:
     """grads + weight · more, for the parameters that stand in more."""
-    return grads | {name: grads[name] + _along(weight, g) * g for name, g in more.items()}
+    wanted = {name: np.where(_along(weight, g) > 0, g, 0) for name, g in more.items()}  # 0 · inf is no gradient
+    return grads | {name: grads[name] + _along(weight, g) * g for name, g in wanted.items()}
 
 
 def _sum(results: list[Result]) -> Result:
