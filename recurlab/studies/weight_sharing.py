@@ -100,7 +100,8 @@ def weight_sharing(
     found = _train(made, sharing, examples, seeds, plan)
     tests = [_test(made, sharing, examples, seeds, found, length, test_sequences) for length in test_lengths]
     label = f"{sharing}, {made.label}" + ("" if sequences is None else f", {sequences} sequences")
-    return _rows(made, found, tests, test_lengths, label)
+    stretch = np.array(test_lengths) / train_lengths[1]
+    return _rows(made, found, tests, test_lengths, label) | {"stretch": np.repeat(stretch, len(seeds))}
 
 
 def _batches(sequences: int | None, batch_size: int) -> int | None:
@@ -167,6 +168,7 @@ WEIGHT_SHARING = Study(
     columns={
         "network": "name; sharing, cell and initialisation, size of the training set",
         "test_length": "steps; length of the task in the test",
+        "stretch": "1; test_length / longest trained length",
         "test_loss": "of the task; mean over new sequences (nats, or squared)",
         "test_error": "of the task; share of wrong classes, or the loss itself where targets are numbers",
         "relative_loss": "1; test_loss / exact loss of the best guess without memory at that length",
