@@ -81,3 +81,8 @@ def test_windows_measured_with_reset_states_are_those_that_are_trained():
     loss = loss_and_gradients(made.net, made.params, test.batch, cut).loss
     mean = paid.sum(axis=(1, 2)) / test.batch.weights.sum(axis=(1, 2))
     assert np.allclose(mean * np.log(2), loss, rtol=1e-5)
+
+
+def test_a_window_beyond_the_strings_is_refused():
+    assert reber.problems(SETTINGS | {"window": 14}) == []
+    assert "15" in reber.problems(SETTINGS | {"window": 15})[0]

@@ -124,7 +124,11 @@ def _rows(
     of_replica = {"solved": outer[-1] < LEARNED, "outer_least": least, "learned_after": after * batch_size}
     several = {name: np.tile(values, len(gap)) for name, values in of_replica.items()}
     several |= {name: values.ravel() for name, values in found.history.items() if name in SHOWN}
-    several |= {"inner": (gap - outer).ravel(), "saved": np.maximum(least - outer, 0).ravel()}
+    several |= {
+        "log10_gap": np.log10(gap).ravel(),
+        "inner": (gap - outer).ravel(),
+        "saved": np.maximum(least - outer, 0).ravel(),
+    }
     same = _of_window(made, length, batch_size, cut) | {"entropy": entropy(GRAMMAR, length) / np.log(2)}
     rows = trained.rows(made, found, made.task.baseline(length))
     rows = {name: rows[name] for name in ("replica", "network", "update", "last", "relative_loss", "diverged")}
@@ -162,9 +166,16 @@ def _of_window(made: trained.Setting, length: int, batch_size: int, cut: Truncat
     }
 
 
+def problems(given: dict) -> list[str]:
+    """What is wrong with the length, the window and the initialisation together, in words."""
+    cut = None if given["window"] is None else (given["window"], given["window"])
+    return trained.problems(given | {"task": GRAMMAR, "truncation": cut})
+
+
 REBER = Study(
     function=reber,
     replicas=(),
+    together=problems,
     columns={
         "network": trained.COLUMNS["network"],
         "update": trained.COLUMNS["update"],
@@ -175,6 +186,7 @@ REBER = Study(
         "gradient_norm": trained.COLUMNS["gradient_norm"],
         "diverged": trained.COLUMNS["diverged"],
         "gap": "bits; cross-entropy of a test string above the exact entropy of the truncated grammar, in the mean",
+        "log10_gap": "log10 bits; the same",
         "outer": "bits; cost of the second outer symbol in the mean over test strings: 0 if known, 1 if forgotten",
         "inner": "bits; gap - outer: what all other symbols of a string cost too much",
         "outer_least": "bits; share of the test strings that show the first outer symbol in another, reset window",
