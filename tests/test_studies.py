@@ -182,6 +182,40 @@ SMALL = {
         "clip": 1.0,
         "dtype": "float32",
     },
+    "dynamics_in_training": {
+        "task": "temporal_order",
+        "length": 12,
+        "lag": 6,
+        "cell": "gru",
+        "hidden_size": 5,
+        "init_name": "uniform",
+        "gain": 1.0,
+        "forget_bias": None,
+        "chrono": None,
+        "batch_size": 4,
+        "updates": 6,
+        "every": 3,
+        "learning_rate": 0.01,
+        "clip": 1.0,
+        "solved_by": "error",
+        "solved_below": 0.01,
+        "test_rows": 3,
+        "burn_in": 2,
+        "settle": 2,
+        "dtype": "float32",
+    },
+    "constant_error": {
+        "cell": "lstm",
+        "init_name": "uniform",
+        "forget_bias": 1.0,
+        "chrono": None,
+        "hidden_size": 5,
+        "input_size": 2,
+        "input_gain": 0.5,
+        "batch_size": 2,
+        "length": 12,
+        "lags": (0, 3, 12, 50),
+    },
     "throughput": {
         "cell": "rnn_tanh",
         "dtype": "float32",
@@ -302,6 +336,18 @@ def test_error_surface_gradient_is_that_of_the_error():
     error = near["error"].reshape(2, 2)
     slope = np.hypot((error[1, 0] - error[0, 0]) / 1e-6, (error[0, 1] - error[0, 0]) / 1e-6)
     assert near["log10_gradient_norm"][0] == pytest.approx(np.log10(slope), abs=1e-4)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "lstm_no_forget_gate", "lstm_coupled", "gru"])
+def test_without_recurrent_weights_the_error_takes_the_direct_path_alone(cell):
+    bias = None if cell == "lstm_no_forget_gate" else 1.0
+    alone = run("constant_error", [0, 1], cell=cell, forget_bias=bias, gain=np.zeros(2), input_gain=0.0)
+    assert sorted(set(alone["lag"])) == [0, 3, 12]
+    assert alone["relative_difference"].max() < 1e-13 and np.abs(alone["cosine"] - 1).max() < 1e-13
+    kept = 1.0 if bias is None else 1 / (1 + np.exp(-bias))
+    assert np.allclose(alone["log10_gradient_norm"], alone["lag"] * np.log10(kept), rtol=1e-12, atol=1e-13)
+    coupled = run("constant_error", [0, 1], cell=cell, forget_bias=bias, gain=np.full(2, 2.0))
+    assert coupled["relative_difference"].max() > 0.1
 
 
 def test_chrono_biases_keep_the_gradient_as_their_mean_square_says():

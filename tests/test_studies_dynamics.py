@@ -63,3 +63,19 @@ def test_rows_without_a_gradient_are_left_out_of_the_rate():
     logs[0, :, 0] = -0.5 * np.arange(6)
     rates = study._rate(logs, 5)
     assert rates[0] == -0.5 and np.isnan(rates[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"lag": 21}, "lag: got 21"),
+        ({"burn_in": 15, "settle": 5}, "burn_in, settle: got 20"),
+        ({"cell": "indrnn"}, "no recurrent weights"),
+        ({"forget_bias": 1.0}, "no gate that keeps"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused_in_words(change, told):
+    fine = {"task": "temporal_order", "length": 20, "lag": 16, "cell": "rnn_tanh", "burn_in": 5, "settle": 5}
+    assert study.problems(fine) == []
+    found = study.problems(fine | change)
+    assert len(found) == 1 and told in found[0]

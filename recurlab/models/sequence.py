@@ -159,6 +159,15 @@ def outputs(net: Network, params: dict, batch: Batch) -> np.ndarray:
     return linear.forward(params["weight_out"], params["bias_out"], _read(net, params, batch).h)
 
 
+def arriving(net: Network, params: dict, batch: Batch) -> tuple[Tape, np.ndarray, tuple]:
+    """The tape of a batch, and where the gradient of its loss enters: dL/dy (R, T, B, D·H), dL/dfinal states."""
+    reading = _read(net, params, batch, needs_y=True)
+    _, _, d_out = _loss(net, params, reading, batch)
+    dy, d_state, _ = _to_outputs(net, params, batch, reading, d_out, None)
+    dy = np.zeros_like(reading.y) if dy is None else dy
+    return reading.tape, dy, tuple(map(np.zeros_like, reading.state)) if d_state is None else d_state
+
+
 def of_replicas(net: Network, batch: Batch, chosen) -> Batch:
     """The batch of some replicas: an array without the axis R stays."""
     return Batch(*(a[chosen] if own else a for a, own in zip(batch, _owned(net, batch), strict=True)))

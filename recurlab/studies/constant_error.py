@@ -7,12 +7,13 @@ The whole gradient goes through the gates and h as well; without recurrent weigh
 
 import numpy as np
 
+from recurlab.cells import CELLS
 from recurlab.layers.passes import state_history
 from recurlab.layers.recurrent import Recurrent, Tape, forward, recurrent
 from recurlab.random import Stream, normal
 from recurlab.studies.kinds import COUNT, INIT, NON_NEGATIVE, REAL, SIZE, list_of, one_of, optional
 from recurlab.studies.study import Study
-from recurlab.studies.trained import label_of
+from recurlab.studies.trained import gate_bias_problems, label_of
 from recurlab.weights import init
 
 
@@ -75,9 +76,15 @@ def _compared(whole: np.ndarray, direct: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def problems(given: dict) -> list[str]:
+    """What is wrong with a cell and its gate bias together, in words."""
+    return gate_bias_problems(given, CELLS[given["cell"]])
+
+
 CONSTANT_ERROR = Study(
     function=constant_error,
     replicas=("gain",),
+    together=problems,
     columns={
         "network": "name; cell and initialisation",
         "lag": "steps; from the loss back to the state",

@@ -70,7 +70,7 @@ def dataset_training(
 
 def problems(given: dict) -> list[str]:
     """What is wrong with the settings together, in words."""
-    found = trained.of_gate_bias(given, CELLS[given["cell"]])
+    found = trained.gate_bias_problems(given, CELLS[given["cell"]])
     if given["patience"] is not None and not DATASETS[given["dataset"]].validates:
         found.append(f"patience: {given['dataset']} has no validation rows that could stop a run, wanted null")
     if given["limit"] is not None and given["limit"] < given["batch_size"]:

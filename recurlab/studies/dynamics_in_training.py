@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from recurlab.cells import CELLS
 from recurlab.layers.recurrent import Tape, gate_blocks
 from recurlab.measures.gradient import gradient_by_lag
 from recurlab.measures.lyapunov import lyapunov
@@ -12,6 +13,7 @@ from recurlab.models.sequence import Batch, Network, arriving, of_replicas, own_
 from recurlab.studies import trained
 from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, MEMORY_TASK, POSITIVE, REAL, SIZE, one_of, optional
 from recurlab.studies.study import Study
+from recurlab.tasks import TASKS
 from recurlab.train import Plan
 
 
@@ -116,9 +118,26 @@ def _gate(net: Network, tape: Tape, lag: int) -> dict[str, np.ndarray]:
 
 GATE = ("kept", "median_timescale", "upper_timescale", "longest_timescale", "longest_by_lag", "gate_rate")
 
+
+def problems(given: dict) -> list[str]:
+    """What is wrong with task, cell, lag and the steps left to state and direction together, in words."""
+    found = trained.problems(given)
+    if found:
+        return found
+    steps, waits = TASKS[given["task"]].steps(given["length"]), given["burn_in"] + given["settle"]
+    if given["lag"] > steps:
+        found.append(f"lag: got {given['lag']}, wanted at most the {steps} steps of a sequence")
+    if waits >= steps:
+        found.append(f"burn_in, settle: got {waits} together, wanted less than the {steps} steps of a sequence")
+    if not CELLS[given["cell"]].recurrent_matrix:
+        found.append(f"cell: {given['cell']} has no recurrent weights whose spectrum could move")
+    return found
+
+
 DYNAMICS_IN_TRAINING = Study(
     function=dynamics_in_training,
     replicas=(),
+    together=problems,
     columns={name: trained.COLUMNS[name] for name in OF_TRAINING}
     | {
         "spectral_radius": "1; largest modulus of the eigenvalues of the recurrent weights that propose new content",

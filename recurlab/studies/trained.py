@@ -61,7 +61,7 @@ def problems(given: dict) -> list[str]:
     if given["length"] < task.shortest:
         return [f"length: got {given['length']}, wanted at least {task.shortest} for {task.name}"]
     found += _of_truncation(given.get("truncation"), task.steps(given["length"]))
-    found += of_gate_bias(given, cell)
+    found += gate_bias_problems(given, cell)
     if given.get("penalty") in ("omega_paper", "omega_code") and given["cell"] not in ELMAN:
         found.append(f"penalty: {given['penalty']} is about {', '.join(ELMAN)}, got {given['cell']}")
     return found
@@ -75,7 +75,7 @@ def _of_truncation(truncation, steps: int) -> list[str]:
     return found + ([f"truncation: ahead is {ahead}, wanted at most back = {back}"] if ahead > back else [])
 
 
-def of_gate_bias(given: dict, cell) -> list[str]:
+def gate_bias_problems(given: dict, cell) -> list[str]:
     """What is wrong with the bias of the gate that keeps the state."""
     bias, chrono = given.get("forget_bias"), given.get("chrono")
     found = ["forget_bias, chrono: got both, wanted one of them"] if None not in (bias, chrono) else []
