@@ -28,12 +28,13 @@ FIXED = {
     "patience": None,
     "rule": "adam",
     "schedule": "constant",
+    "regulariser": None,
     "dtype": "float32",
 }
 
 
-def run(seeds, learning_rate=0.003, weight_noise=0.0, clip=1.0, **changes):
-    spread = {"learning_rate": learning_rate, "weight_noise": weight_noise, "clip": clip}
+def run(seeds, learning_rate=0.003, strength=0.0, clip=1.0, **changes):
+    spread = {"learning_rate": learning_rate, "strength": strength, "clip": clip}
     spread = {name: np.broadcast_to(value, len(seeds)).astype(float) for name, value in spread.items()}
     return load_study("dataset_training").function(seeds=np.array(seeds), **(FIXED | spread | changes))
 
@@ -130,7 +131,10 @@ def test_the_first_rows_are_all_there_is(chorales):
 
 
 def test_noise_is_where_the_gradient_is_taken_and_not_where_the_loss_is_measured(chorales):
-    quiet, both = run([0, 1], epochs=3, **chorales), run([0, 1], epochs=3, weight_noise=[0.0, 0.3], **chorales)
+    quiet, both = (
+        run([0, 1], epochs=3, **chorales),
+        run([0, 1], epochs=3, regulariser="weight_noise", strength=[0.0, 0.3], **chorales),
+    )
     untrained = quiet["epoch"] == 0
     for name, values in quiet.items():
         same = (values == both[name]) | (values != values)

@@ -97,6 +97,7 @@ SMALL = {
         "patience": None,
         "rule": "adam",
         "schedule": "constant",
+        "regulariser": "zoneout",
         "dtype": "float32",
     },
     "memory_capacity": {
@@ -232,7 +233,7 @@ SMALL = {
 
 
 # values of the parameters that vary within a launch
-REPLICA = {"gain": 1.0, "radius": 0.9, "learning_rate": 0.003, "clip": 1.0, "weight_noise": 0.01}
+REPLICA = {"gain": 1.0, "radius": 0.9, "learning_rate": 0.003, "clip": 1.0, "strength": 0.01}
 
 
 @pytest.fixture(autouse=True)

@@ -107,7 +107,7 @@ CHORALES = {  # an experiment of one job that reads a file from outside
         **{"dataset": "jsb", "limit": 8, "cell": "rnn_tanh", "hidden_size": 4, "batch_size": 8, "epochs": 1},
         **{"init_name": "uniform", "gain": 1.0, "input_init": "uniform", "input_gain": 1.0, "forget_bias": None},
         **{"patience": None, "rule": "adam", "schedule": "constant", "learning_rate": 0.01, "clip": 1.0},
-        **{"weight_noise": 0.0, "dtype": "float32"},
+        **{"regulariser": None, "strength": 0.0, "dtype": "float32"},
     },
     "grid": {},
     "replicas": {"seeds": 2},

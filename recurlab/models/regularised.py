@@ -104,6 +104,11 @@ NOISES: dict[str, Callable] = {
 REGULARISERS = (*NOISES, *PENALTIES)
 
 
+def takes_a_rate(regulariser: str | None) -> bool:
+    """Whether its strength is a probability."""
+    return regulariser in NOISES and regulariser != "weight_noise"
+
+
 def gradients(
     net: Network,
     seeds,
@@ -121,7 +126,7 @@ def gradients(
     expect_choice("parametrisation", parametrisation, PARAMETRISATIONS)
     seeds, strength = np.asarray(seeds), np.broadcast_to(np.asarray(strength, float), np.shape(seeds))
     expect(bool(np.all(np.isfinite(strength) & (strength >= 0))), "strength", strength, "finite numbers ≥ 0")
-    rates = regulariser in NOISES and regulariser != "weight_noise"
+    rates = takes_a_rate(regulariser)
     expect(not rates or bool(np.all(strength < 1)), "strength", strength, f"rates below 1 for {regulariser}")
     made_of = PARAMETRISATIONS[parametrisation]
 

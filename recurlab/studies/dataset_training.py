@@ -8,8 +8,8 @@ from recurlab.cells import CELLS
 from recurlab.layers.checks import expect
 from recurlab.layers.recurrent import gate_blocks
 from recurlab.measures.spectrum import spectral_radius
-from recurlab.models.sequence import Network, loss_and_gradients, own_parameters
-from recurlab.noise import weight_noise as with_noise
+from recurlab.models import regularised
+from recurlab.models.sequence import Network, own_parameters
 from recurlab.studies import trained
 from recurlab.studies.kinds import (
     CELL,
@@ -19,6 +19,7 @@ from recurlab.studies.kinds import (
     NON_NEGATIVE,
     POSITIVE,
     REAL,
+    REGULARISER,
     RULE,
     SCHEDULE,
     SIZE,
@@ -27,7 +28,7 @@ from recurlab.studies.kinds import (
 from recurlab.studies.study import Study
 from recurlab.tasks import DATASETS
 from recurlab.tasks.dataset import Data, Rows, first_rows, mean_loss
-from recurlab.train import ENDS, Gradients, Patience, Plan, Trained, minibatch, train
+from recurlab.train import ENDS, Patience, Plan, Trained, minibatch, train
 
 
 def dataset_training(
@@ -49,7 +50,8 @@ def dataset_training(
     schedule: SCHEDULE,
     learning_rate: POSITIVE,
     clip: POSITIVE,
-    weight_noise: NON_NEGATIVE,
+    regulariser: optional(REGULARISER),
+    strength: NON_NEGATIVE,
     dtype: DTYPE,
 ):
     """Train one network for each seed; one row for each epoch until its training ends, epoch 0 untrained."""
@@ -61,11 +63,13 @@ def dataset_training(
     expect(each > 0, "batch_size", batch_size, f"at most the {data.train.count} training rows")
     plan = Plan(epochs * each, learning_rate, rule, schedule, clip, every=each)
     plan = plan if patience is None else plan._replace(patience=Patience("valid_loss", patience))
-    source, measure = partial(_batch, data.train, batch_size), partial(_measure, made.net, data)
-    options = {"measure": measure, "gradients": _noisy(made.net, seeds, weight_noise)}
-    found = train(made.net, made.params, seeds, source, plan, what=f"{dataset}, {made.label}", **options)
+    gradients = regularised.gradients(made.net, seeds, regulariser, strength)
+    measure = partial(_measure, made.net, data, partial(regularised.at_test, made.net, regulariser), strength)
+    what, source = f"{dataset}, {made.label}", partial(_batch, data.train, batch_size)
+    found = train(made.net, made.params, seeds, source, plan, measure=measure, gradients=gradients, what=what)
     constant = {"network": made.label, "baseline": made.task.baseline(whole), "parameters": _size(made.params)}
-    return _rows(found, each, constant, rivals=np.stack([seeds, clip, weight_noise], axis=1))
+    constant["method"] = regulariser or "none"
+    return _rows(found, each, constant, rivals=np.stack([seeds, clip, strength], axis=1))
 
 
 def problems(given: dict) -> list[str]:
@@ -73,6 +77,8 @@ def problems(given: dict) -> list[str]:
     found = trained.gate_bias_problems(given, CELLS[given["cell"]])
     if given["patience"] is not None and not DATASETS[given["dataset"]].validates:
         found.append(f"patience: {given['dataset']} has no validation rows that could stop a run, wanted null")
+    if regularised.takes_a_rate(given["regulariser"]) and given["strength"] >= 1:
+        found.append(f"strength: got {given['strength']}, wanted a rate below 1 for {given['regulariser']}")
     if given["limit"] is not None and given["limit"] < given["batch_size"]:
         found.append(f"limit: got {given['limit']}, wanted at least batch_size = {given['batch_size']}")
     return found
@@ -83,26 +89,16 @@ def _batch(rows: Rows, batch_size: int, seeds, update: int):
     return rows.take(minibatch(rows.lengths, batch_size, update))
 
 
-def _noisy(net: Network, seeds, sd: np.ndarray) -> Gradients | None:
-    """Gradients at the weights plus N(0, sd²), drawn anew at every update (Graves 2011); None if every sd is 0.
-
-    Matrices and peepholes get noise, biases do not.
-    """
-
-    def gradients(params, live, batch, update, penalised):
-        names = [name for name in params if name.startswith("weight_")]
-        noisy = with_noise(params, names, seeds[live], update, sd[live])
-        return loss_and_gradients(net, noisy, batch, penalised=penalised)
-
-    return gradients if np.any(sd) else None
-
-
-def _measure(net: Network, data: Data, params: dict, live, update: int) -> dict[str, np.ndarray]:
+def _measure(net: Network, data: Data, at_test, strength, params: dict, live, update: int) -> dict[str, np.ndarray]:
     """Validation and test sequences, and the recurrent weights that propose new content."""
     content = gate_blocks(net.layer, params["weight_hh_l0"])[:, net.layer.spec.gates.index(net.layer.spec.content)]
     measured = {"spectral_radius": spectral_radius(content)}
     for part, rows in (("valid", data.valid), ("test", data.test)):
-        loss, error = mean_loss(net, params, rows) if rows is not None else (np.full(len(live), np.nan),) * 2
+        loss, error = (
+            mean_loss(net, params, rows, partial(at_test, strength[live]))
+            if rows is not None
+            else (np.full(len(live), np.nan),) * 2
+        )
         measured |= {f"{part}_loss": loss, f"{part}_accuracy": 1 - error}
     return measured
 
@@ -160,9 +156,10 @@ MEASURED = ("gradient_norm", "valid_loss", "valid_accuracy", "test_loss", "test_
 
 DATASET_TRAINING = Study(
     function=dataset_training,
-    replicas=("learning_rate", "clip", "weight_noise"),
+    replicas=("learning_rate", "clip", "strength"),
     columns={
         "network": "name; cell and initialisation",
+        "method": "name; the regulariser",
         "parameters": "numbers; trained in the recurrent layer",
         "epoch": "epochs; passes over the training sequences, 0 before training",
         "last": "flag; 1 for the last epoch of the run",

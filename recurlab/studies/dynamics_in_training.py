@@ -59,7 +59,17 @@ def dynamics_in_training(
     return {name: columns[name] for name in ("replica", *OF_TRAINING)} | {n: v.ravel() for n, v in measured.items()}
 
 
-OF_TRAINING = ("network", "update", "last", "loss", "error", "relative_loss", "gradient_norm", "solved", "updates")
+OF_TRAINING = (
+    "network",
+    "update",
+    "last",
+    "loss",
+    "error",
+    "relative_loss",
+    "gradient_norm",
+    "solved",
+    "updates_needed",
+)
 
 
 def _measure(

@@ -68,6 +68,12 @@ def _penalties() -> dict:
     return PENALTIES
 
 
+def _regularisers() -> tuple:
+    from recurlab.models.regularised import REGULARISERS
+
+    return REGULARISERS
+
+
 def _name_of(wanted: str, names: Callable[[], Iterable[str]]) -> Kind:
     return Kind(wanted, lambda value: isinstance(value, str) and value in names(), names=names)
 
@@ -87,6 +93,7 @@ DATASET = _name_of("a dataset of `recurlab list tasks`", _datasets)
 RULE = _name_of("an optimiser: sgd, momentum, rmsprop or adam", _rules)
 SCHEDULE = _name_of("a schedule: constant, linear, cosine or exponential", _schedules)
 PENALTY = _name_of("a penalty of `recurlab list penalties`", _penalties)
+REGULARISER = _name_of("a regulariser: noise or a penalty", _regularisers)
 DTYPE = _name_of("float32 or float64", lambda: ("float32", "float64"))
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from recurlab import corpora
-from recurlab.models.sequence import Batch, Network, evaluate
+from recurlab.models.sequence import NOTHING, Batch, Network, evaluate
 
 TOGETHER = 32  # rows of a forward pass that measures
 
@@ -77,8 +77,10 @@ def first_rows(data: Data, limit: int | None) -> Data:
     return Data(*(rows if rows is None else FirstRows(rows, min(limit, rows.count)) for rows in data))
 
 
-def mean_loss(net: Network, params: dict, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+def mean_loss(net: Network, params: dict, rows: Rows, dropped_of=lambda batch: NOTHING) -> tuple[np.ndarray, ...]:
     """Loss (R,) and error (R,) of R networks, means over all that counts in the rows: every step, or every row.
+
+    dropped_of(batch) stands for a regulariser's noise, see `evaluate`.
 
     TOGETHER rows of similar length go in one forward pass; its means weigh as much as counts in it.
     """
@@ -87,7 +89,7 @@ def mean_loss(net: Network, params: dict, rows: Rows) -> tuple[np.ndarray, np.nd
     for first in range(0, rows.count, TOGETHER):
         batch = rows.take(order[first : first + TOGETHER])
         count = _counted(net, batch)
-        counts, sums = counts + count, sums + count * np.stack(evaluate(net, params, batch))
+        counts, sums = counts + count, sums + count * np.stack(evaluate(net, params, batch, dropped_of(batch)))
     return tuple(sums / counts)
 
 
