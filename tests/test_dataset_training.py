@@ -8,9 +8,10 @@ from scipy.io import savemat
 
 from recurlab import corpora
 from recurlab.layers.recurrent import recurrent
+from recurlab.models import regularised
 from recurlab.models.sequence import evaluate, loss_and_gradients, network, readout
 from recurlab.random import Stream, normal, uniform
-from recurlab.studies import dataset_training, load_study
+from recurlab.studies import load_study
 from recurlab.studies.dataset_training import best_points, selected
 from recurlab.tasks import DATASETS, music
 from recurlab.tasks.dataset import Data, FirstRows, first_rows, mean_loss
@@ -136,7 +137,7 @@ def test_noise_is_where_the_gradient_is_taken_and_not_where_the_loss_is_measured
         run([0, 1], epochs=3, regulariser="weight_noise", strength=[0.0, 0.3], **chorales),
     )
     untrained = quiet["epoch"] == 0
-    for name, values in quiet.items():
+    for name, values in ((name, values) for name, values in quiet.items() if name != "method"):
         same = (values == both[name]) | (values != values)
         assert same[quiet["replica"] == 0].all(), name  # no noise, whatever the neighbour has
         assert same[untrained].all(), name
@@ -147,7 +148,8 @@ def test_noise_is_where_the_gradient_is_taken_and_not_where_the_loss_is_measured
 def test_gradients_are_those_of_the_noisy_weights_and_biases_have_no_noise(chorales):
     net, params = music_networks([3, 5])
     batch, sd = DATASETS["jsb"].load("float64").train.take([0, 5, 7]), np.array([0.1, 0.2])
-    found = dataset_training._noisy(net, np.array([4, 3, 5]), np.array([0.0, *sd]))(params, [1, 2], batch, 6, None)
+    call = regularised.gradients(net, np.array([4, 3, 5]), "weight_noise", np.array([0.0, *sd]))
+    found = call(params, np.array([1, 2]), batch, 6, None)
     moved = dict(params)
     for name in ("weight_ih_l0", "weight_hh_l0", "weight_out"):
         drawn = [normal(Stream(seed, f"weight noise {name}", 6), params[name][0].shape) for seed in (3, 5)]
@@ -155,7 +157,6 @@ def test_gradients_are_those_of_the_noisy_weights_and_biases_have_no_noise(chora
     expected = loss_and_gradients(net, moved, batch)
     for name, gradient in expected.grads.items():
         assert np.abs(found.grads[name] - gradient).max() < 1e-12 * np.abs(gradient).max(), name
-    assert dataset_training._noisy(net, np.array([3]), np.zeros(1)) is None
 
 
 @pytest.mark.parametrize(
