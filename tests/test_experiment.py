@@ -337,21 +337,17 @@ def test_imported_modules_count_and_others_do_not(sources):
 # a job of a workflow expands everything again
 
 EXPAND = """
-import sys, time
-begun = time.process_time()
+import sys
 from recurlab import experiment, provenance, report
 found = [experiment.expand(path) for path in experiment.named().values()]
 for each in found:
     experiment.blocks_of(each)
     provenance.source_digest(each.study)
-spent = time.process_time() - begun
-print(spent, {"numpy", "numba", "pandas", "pyarrow", "scipy", "jsonschema"} & set(sys.modules) or "light")
+print({"numpy", "numba", "pandas", "pyarrow", "scipy", "jsonschema"} & set(sys.modules) or "light")
 """
 
 
 def test_expanding_all_experiments_is_light():
-    """CPU time, which a busy machine leaves alone; 0.1 s measured for 5 experiments."""
+    """None of the packages that take time to import is."""
     result = subprocess.run([sys.executable, "-c", EXPAND], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    seconds, imported = result.stdout.split(maxsplit=1)
-    assert imported.strip() == "light"
-    assert float(seconds) < 0.3
+    assert result.stdout.strip() == "light"

@@ -14,7 +14,7 @@ from recurlab.studies import trained
 from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, MEMORY_TASK, POSITIVE, REAL, SIZE, one_of, optional
 from recurlab.studies.study import Study
 from recurlab.tasks import TASKS
-from recurlab.train import Plan
+from recurlab.train import MEASURED, Plan
 
 
 def dynamics_in_training(
@@ -53,7 +53,7 @@ def dynamics_in_training(
     measure = partial(_measure, made.net, test, lag, {"burn_in": burn_in, "settle": settle})
     found = trained.run(made, seeds, plan, length, batch_size, measure=measure)
     columns = trained.rows(made, found, made.task.baseline(length))
-    measured = {name: values for name, values in found.history.items() if name not in columns}
+    measured = {name: values for name, values in found.history.items() if name not in MEASURED}
     approach = np.abs(measured["lyapunov"]) - np.abs(measured["lyapunov"][0])
     measured |= {"lyapunov_distance": np.abs(measured["lyapunov"]), "lyapunov_approach": approach}
     return {name: columns[name] for name in ("replica", *OF_TRAINING)} | {n: v.ravel() for n, v in measured.items()}

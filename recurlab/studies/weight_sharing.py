@@ -49,7 +49,7 @@ class Examples(NamedTuple):
 
     def train(self, seeds, update: int) -> Batch:
         """The batch of an update; a training set is gone through in a new order in every epoch."""
-        step = update if self.batches is None else int(minibatch(self.batches, 1, update)[0])
+        step = update if self.batches is None else int(minibatch(np.zeros(self.batches), 1, update)[0])
         shortest, longest = self.lengths
         length = shortest + int(integers(Stream(0, "training length", step), longest - shortest + 1, (1,))[0])
         return self.task.draw(seeds, "train", step, length, self.rows, self.dtype)
