@@ -14,7 +14,8 @@ import numpy as np
 
 from recurlab import journal, optimise
 from recurlab.layers.checks import expect, expect_choice, expect_size
-from recurlab.models.sequence import Batch, Network, Penalised, Result, Truncation, loss_and_gradients
+from recurlab.models.gradients import Penalised, Result, Truncation, loss_and_gradients
+from recurlab.models.sequence import Batch, Network
 from recurlab.penalties import PENALTIES
 from recurlab.random import Stream, permutation
 

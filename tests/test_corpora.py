@@ -14,7 +14,8 @@ from scipy.io import savemat
 from recurlab import corpora, formats
 from recurlab.cli import main
 from recurlab.layers.recurrent import recurrent
-from recurlab.models.sequence import loss_and_gradients, network, readout
+from recurlab.models.gradients import loss_and_gradients
+from recurlab.models.sequence import network, readout
 from recurlab.tasks import DATASETS, TASKS, characters, given, images, music
 from recurlab.weights import init
 

@@ -9,7 +9,8 @@ from scipy.io import savemat
 from recurlab import corpora
 from recurlab.layers.recurrent import recurrent
 from recurlab.models import regularised
-from recurlab.models.sequence import evaluate, loss_and_gradients, network, readout
+from recurlab.models.gradients import loss_and_gradients
+from recurlab.models.sequence import evaluate, network, readout
 from recurlab.random import Stream, normal, uniform
 from recurlab.studies import load_study
 from recurlab.studies.dataset_training import best_points, selected

@@ -6,7 +6,8 @@ from chance import assert_distribution, assert_mean
 from scipy import stats
 
 from recurlab.layers.recurrent import forward, recurrent
-from recurlab.models.sequence import Batch, loss_and_gradients, network, readout
+from recurlab.models.gradients import loss_and_gradients
+from recurlab.models.sequence import Batch, network, readout
 from recurlab.noise import (
     drop_connect,
     drop_recurrent_columns,

@@ -5,9 +5,10 @@ import pytest
 
 from recurlab.layers import footprint, linear
 from recurlab.layers.loss import LOSSES
-from recurlab.layers.recurrent import recurrent
-from recurlab.models import sequence
-from recurlab.models.sequence import Batch, Dropped, Truncation, evaluate, loss_and_gradients, network, readout
+from recurlab.layers.recurrent import forward, recurrent
+from recurlab.models import gradients, sequence
+from recurlab.models.gradients import Truncation, loss_and_gradients
+from recurlab.models.sequence import Batch, Dropped, evaluate, network, readout
 from recurlab.random import Stream, integers, normal, uniform
 from recurlab.weights import init
 
@@ -131,15 +132,15 @@ def naive_truncated(net, params, batch, cut):
         state = None
         if cut.carry and first:
             own = sequence.own_parameters(params)
-            _, state, _ = sequence.forward(net.layer, own, np.ascontiguousarray(batch.x[:, :first]), output=False)
+            _, state, _ = forward(net.layer, own, np.ascontiguousarray(batch.x[:, :first]), output=False)
         x = np.ascontiguousarray(batch.x[:, first : t + 1])
         part = Batch(
             x, batch.targets[:, first : t + 1], np.broadcast_to(np.arange(first, t + 1)[:, None] == t, x.shape[1:3])
         )
-        reading = sequence._read(net, params, part, state)
-        _, _, d_out = sequence._loss(net, params, reading, part)
-        dy, d_state, grads = sequence._to_outputs(net, params, part, reading, d_out, None)
-        grads |= sequence._to_parameters(net, reading, dy, d_state)
+        reading = sequence.read(net, params, part, state)
+        _, _, d_out = sequence.loss_of(net, params, reading, part)
+        dy, d_state, grads = gradients._to_outputs(net, params, part, reading, d_out, None)
+        grads |= gradients._to_parameters(net, reading, dy, d_state)
         total = {name: total[name] + grads[name] / T for name in params}
     return total
 
@@ -200,9 +201,9 @@ def test_a_window_without_anything_that_counts_adds_nothing():
 def test_replicas_in_groups_are_the_replicas_alone(at, loss, own, truncation, monkeypatch):
     net, params = networks(at, loss, dtype="float32")
     batch = batch_of(at, loss, own, dtype="float32")
-    monkeypatch.setattr(sequence, "replica_groups", lambda *_: [slice(0, 2), slice(2, 3)])
+    monkeypatch.setattr(gradients, "replica_groups", lambda *_: [slice(0, 2), slice(2, 3)])
     found = loss_and_gradients(net, params, batch, truncation)
-    monkeypatch.setattr(sequence, "replica_groups", footprint.replica_groups)
+    monkeypatch.setattr(gradients, "replica_groups", footprint.replica_groups)
     for r in range(R):
         own_params = {name: array[r : r + 1] for name, array in params.items()}
         alone = loss_and_gradients(net, own_params, sequence.of_replicas(net, batch, slice(r, r + 1)), truncation)
@@ -219,7 +220,7 @@ def test_replicas_in_groups_are_the_replicas_alone(at, loss, own, truncation, mo
 )
 def test_impossible_truncations_are_refused(cut, told):
     with pytest.raises(ValueError, match=told):
-        sequence.check_truncation(cut, T)
+        gradients.check_truncation(cut, T)
 
 
 def test_rows_of_different_length_are_not_truncated():

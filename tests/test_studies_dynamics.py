@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from recurlab.layers.recurrent import backward
-from recurlab.models.sequence import Batch, arriving, loss_and_gradients, own_parameters
+from recurlab.models.gradients import arriving, loss_and_gradients
+from recurlab.models.sequence import Batch, own_parameters
 from recurlab.studies import dynamics_in_training as study
 from recurlab.studies import trained
 from recurlab.weights import init

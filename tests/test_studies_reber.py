@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from recurlab.models.sequence import Truncation, evaluate, loss_and_gradients
+from recurlab.models.gradients import Truncation, loss_and_gradients
+from recurlab.models.sequence import evaluate
 from recurlab.studies import reber, trained
 from recurlab.tasks.reber import entropy, predictions
 

@@ -10,7 +10,8 @@ from scipy import stats
 
 from recurlab.kernels import draw
 from recurlab.layers.recurrent import recurrent
-from recurlab.models.sequence import loss_and_gradients, network, readout
+from recurlab.models.gradients import loss_and_gradients
+from recurlab.models.sequence import network, readout
 from recurlab.random import purpose_word
 from recurlab.tasks import TASKS, reber
 from recurlab.tasks.task import PURPOSES

@@ -5,7 +5,8 @@ import pytest
 
 from recurlab import journal
 from recurlab.layers.recurrent import recurrent
-from recurlab.models.sequence import Batch, Truncation, network, readout
+from recurlab.models.gradients import Truncation
+from recurlab.models.sequence import Batch, network, readout
 from recurlab.optimise import RULES
 from recurlab.random import Stream, integers, normal, permutation
 from recurlab.train import ENDS, MEASURED, POOL, Patience, Plan, Solved, minibatch, train

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recurlab.models.sequence import Truncation, loss_and_gradients
+from recurlab.models.gradients import Truncation, loss_and_gradients
 from recurlab.studies import trained
 from recurlab.studies import truncation as study
 

@@ -5,6 +5,7 @@ import pytest
 from test_sequence import B, I, O, R, T, assert_gradients_are_slopes, batch_of, drawn, networks
 
 from recurlab.models import sequence, untied
+from recurlab.models.gradients import loss_and_gradients
 from recurlab.models.sequence import PLACES, Batch
 
 
@@ -20,7 +21,7 @@ def own_weights(at, cell="lstm", layers=1):
 def test_with_equal_weights_it_is_the_tied_network_and_its_gradients_sum_to_the_tied_ones(at, cell):
     net, params = networks(at, cell=cell)
     batch = batch_of(at, "cross_entropy", own=True)
-    tied = sequence.loss_and_gradients(net, params, batch)
+    tied = loss_and_gradients(net, params, batch)
     apart = untied.loss_and_gradients(net, untied.untie(params, T), batch)
     assert np.allclose(tied.loss, apart.loss, rtol=1e-13) and np.array_equal(tied.error, apart.error)
     for name, g in tied.grads.items():

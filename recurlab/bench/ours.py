@@ -10,6 +10,7 @@ from recurlab.kernels.denormals import SUPPORTED
 from recurlab.layers.footprint import replica_groups
 from recurlab.layers.recurrent import backward, forward
 from recurlab.models import sequence
+from recurlab.models.gradients import loss_and_gradients
 
 NAME = "recurlab"
 
@@ -69,7 +70,7 @@ class Training:
 
     def gradients(self):
         """Loss (R,) and the gradient of every parameter (R, ...)."""
-        found = sequence.loss_and_gradients(self.net, self.params, sequence.Batch(self.problem.x, self.targets))
+        found = loss_and_gradients(self.net, self.params, sequence.Batch(self.problem.x, self.targets))
         return found.loss, found.grads
 
     def update(self) -> None:

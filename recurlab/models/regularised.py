@@ -9,17 +9,8 @@ import numpy as np
 
 from recurlab import noise
 from recurlab.layers.checks import expect, expect_choice
-from recurlab.models.sequence import (
-    OUTPUT,
-    Batch,
-    Dropped,
-    Network,
-    Penalised,
-    Result,
-    Truncation,
-    loss_and_gradients,
-    own_parameters,
-)
+from recurlab.models.gradients import Penalised, Result, Truncation, loss_and_gradients
+from recurlab.models.sequence import OUTPUT, Batch, Dropped, Network, own_parameters
 from recurlab.parametrise import PARAMETRISATIONS
 from recurlab.penalties import PENALTIES
 

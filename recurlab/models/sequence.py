@@ -1,6 +1,7 @@
 """A recurrent network for sequences: a recurrent layer and a linear readout of its last or of every step.
 
-R replicas at once. Parameters: those of the recurrent layer, and weight_out (R, O, D·H), bias_out (R, O).
+R replicas at once. Parameters: those of the recurrent layer, and weight_out (R, O, D·H), bias_out (R, O). Here is how
+it runs forward and is judged; its gradients are in `gradients`.
 """
 
 from typing import NamedTuple
@@ -10,9 +11,9 @@ import numpy as np
 from recurlab.kernels.denormals import SUPPORTED
 from recurlab.layers import linear
 from recurlab.layers.checks import expect, expect_choice, expect_size
-from recurlab.layers.footprint import replica_groups, row_groups
+from recurlab.layers.footprint import replica_groups
 from recurlab.layers.loss import LOSSES
-from recurlab.layers.recurrent import Recurrent, Tape, backward, forward
+from recurlab.layers.recurrent import Recurrent, Tape, forward
 from recurlab.random import Stream, normal, uniform
 
 OUTPUT = ("weight_out", "bias_out")
@@ -38,24 +39,6 @@ class Network(NamedTuple):
     at: str  # "last" or "every" step
 
 
-class Truncation(NamedTuple):
-    """Back-propagation through `back` steps from the end of every `ahead` steps (k2 and k1 of Williams & Peng 1990).
-
-    Without `carry` the state starts at zero in every window, too, so the forward pass sees `back` steps only.
-    """
-
-    ahead: int
-    back: int
-    carry: bool = True
-
-
-class Penalised(NamedTuple):
-    """A penalty with its weight in each replica, (R,)."""
-
-    penalty: object  # a Penalty
-    weight: np.ndarray
-
-
 class Dropped(NamedTuple):
     """Factors of dropout in the shape of what they multiply, or with T = 1 for all steps; None: nothing is dropped.
 
@@ -68,15 +51,6 @@ class Dropped(NamedTuple):
 
 
 NOTHING = Dropped()
-
-
-class Result(NamedTuple):
-    """What a batch gives: (R,) each, and the gradient of every parameter."""
-
-    loss: np.ndarray  # mean over the counted steps, without the penalty
-    error: np.ndarray
-    penalty: np.ndarray  # its value before its weight; 0 without one
-    grads: dict
 
 
 def network(layer: Recurrent, outputs: int, loss: str, at: str) -> Network:
@@ -99,50 +73,10 @@ def _drawn_readout(seed: int, shape: tuple[int, int], sd: float | None) -> np.nd
     return (2 * uniform(stream, shape) - 1) * shape[1] ** -0.5 if sd is None else sd * normal(stream, shape)
 
 
-def check_truncation(truncation: Truncation, steps: int) -> Truncation:
-    """ValueError unless 1 ≤ ahead ≤ back ≤ T."""
-    expect_size("truncation.ahead", truncation.ahead)
-    expect_size("truncation.back", truncation.back)
-    expect(truncation.back <= steps, "truncation.back", truncation.back, f"at most the {steps} steps of a sequence")
-    expect(truncation.ahead <= truncation.back, "truncation.ahead", truncation.ahead, f"≤ back = {truncation.back}")
-    return truncation
-
-
-def loss_and_gradients(
-    net: Network,
-    params: dict,
-    batch: Batch,
-    truncation: Truncation | None = None,
-    penalised: Penalised | None = None,
-    dropped: Dropped = NOTHING,
-) -> Result:
-    """The mean loss of each replica over what counts in the batch, and the gradient of loss + weight · penalty.
-
-    Replicas go in groups whose tapes stay in the cache; none sees another, so their bits do not depend on it.
-    """
-    replicas, (steps, rows) = len(params["bias_out"]), batch.x.shape[-3:-1]
-    found = []
-    for group in replica_groups(net.layer, replicas, steps, rows):
-        own, part = {name: array[group] for name, array in params.items()}, of_replicas(net, batch, group)
-        weight = penalised and penalised._replace(weight=penalised.weight[group])
-        if truncation is None:
-            found.append(_whole(net, own, part, weight, _of_group(dropped, group)))
-        else:
-            found.append(_truncated(net, own, part, truncation, weight, _of_group(dropped, group)))
-    return found[0] if len(found) == 1 else _joined(found)
-
-
-def _of_group(dropped: Dropped, group: slice) -> Dropped:
+def of_group(dropped: Dropped, group: slice) -> Dropped:
     """The factors of some replicas."""
     inputs, outputs = (mask if mask is None else mask[group] for mask in dropped[:2])
     return Dropped(inputs, outputs, dropped.keep and tuple(mask[group] for mask in dropped.keep))
-
-
-def _joined(parts: list[Result]) -> Result:
-    """The results of groups of replicas as one."""
-    *values, grads = zip(*parts, strict=True)
-    joined = {name: np.concatenate([part[name] for part in grads]) for name in grads[0]}
-    return Result(*(np.concatenate(value) for value in values), joined)
 
 
 def evaluate(net: Network, params: dict, batch: Batch, dropped: Dropped = NOTHING) -> tuple[np.ndarray, np.ndarray]:
@@ -150,37 +84,28 @@ def evaluate(net: Network, params: dict, batch: Batch, dropped: Dropped = NOTHIN
     found = []
     for group in replica_groups(net.layer, len(params["bias_out"]), *batch.x.shape[-3:-1]):
         own, part = {name: array[group] for name, array in params.items()}, of_replicas(net, batch, group)
-        found.append(_loss(net, own, _read(net, own, part, None, _of_group(dropped, group)), part)[:2])
+        found.append(loss_of(net, own, read(net, own, part, None, of_group(dropped, group)), part)[:2])
     return tuple(np.concatenate(values) for values in zip(*found, strict=True))
 
 
 def outputs(net: Network, params: dict, batch: Batch) -> np.ndarray:
     """The readout before the loss, (R, N, O) with N = B for the last step and T·B for every step."""
-    return linear.forward(params["weight_out"], params["bias_out"], _read(net, params, batch).h)
-
-
-def arriving(net: Network, params: dict, batch: Batch) -> tuple[Tape, np.ndarray, tuple]:
-    """The tape of a batch, and where the gradient of its loss enters: dL/dy (R, T, B, D·H), dL/dfinal states."""
-    reading = _read(net, params, batch, needs_y=True)
-    _, _, d_out = _loss(net, params, reading, batch)
-    dy, d_state, _ = _to_outputs(net, params, batch, reading, d_out, None)
-    dy = np.zeros_like(reading.y) if dy is None else dy
-    return reading.tape, dy, tuple(map(np.zeros_like, reading.state)) if d_state is None else d_state
+    return linear.forward(params["weight_out"], params["bias_out"], read(net, params, batch).h)
 
 
 def of_replicas(net: Network, batch: Batch, chosen) -> Batch:
     """The batch of some replicas: an array without the axis R stays."""
-    return Batch(*(a[chosen] if own else a for a, own in zip(batch, _owned(net, batch), strict=True)))
+    return Batch(*(a[chosen] if own else a for a, own in zip(batch, owned(net, batch), strict=True)))
 
 
-def _owned(net: Network, batch: Batch) -> list[bool]:
+def owned(net: Network, batch: Batch) -> list[bool]:
     """Which arrays of a batch have the axis R."""
     targets = (1 if net.at == "last" else 2) + (net.loss != "cross_entropy")
     shared = Batch(3, targets, 2, 1, 1)
     return [a is not None and a.ndim > axes for a, axes in zip(batch, shared, strict=True)]
 
 
-class _Reading(NamedTuple):
+class Reading(NamedTuple):
     """A forward pass: what the readout saw, and what the backward pass needs."""
 
     own: dict
@@ -195,7 +120,7 @@ def own_parameters(params: dict) -> dict:
     return {name: array for name, array in params.items() if name not in OUTPUT}
 
 
-def _read(net: Network, params: dict, batch: Batch, state=None, dropped: Dropped = NOTHING, needs_y=False) -> _Reading:
+def read(net: Network, params: dict, batch: Batch, state=None, dropped: Dropped = NOTHING, needs_y=False) -> Reading:
     """Forward through the recurrent layer to what the readout sees."""
     own, mask = own_parameters(params), dropped.outputs
     at_end = net.at == "last" and batch.ends is None and mask is None
@@ -203,13 +128,13 @@ def _read(net: Network, params: dict, batch: Batch, state=None, dropped: Dropped
     options = {"flush_denormals": SUPPORTED, "check": False, "output": needs_y or not at_end, "keep": dropped.keep}
     y, final, tape = forward(net.layer, own, x, state, batch.lengths, **options)
     if at_end:
-        return _Reading(own, tape, y, final, final[0][:, -1])
+        return Reading(own, tape, y, final, final[0][:, -1])
     seen = y if mask is None else y * mask
-    h = seen.reshape(len(y), -1, y.shape[-1]) if net.at == "every" else seen[_last_steps(batch, y)]
-    return _Reading(own, tape, y, final, h)
+    h = seen.reshape(len(y), -1, y.shape[-1]) if net.at == "every" else seen[last_steps(batch, y)]
+    return Reading(own, tape, y, final, h)
 
 
-def _last_steps(batch: Batch, y: np.ndarray) -> tuple:
+def last_steps(batch: Batch, y: np.ndarray) -> tuple:
     """The index of every row's last step in y (R, T, B, D·H)."""
     replicas, steps, rows = y.shape[:3]
     last = steps - 1 if batch.lengths is None else batch.lengths - 1
@@ -230,7 +155,7 @@ def judged_back(params: dict, h: np.ndarray, d_out: np.ndarray) -> tuple[dict, n
     return {"weight_out": out["weight"], "bias_out": out["bias"]}, d_h
 
 
-def _loss(net: Network, params: dict, reading: _Reading, batch: Batch):
+def loss_of(net: Network, params: dict, reading: Reading, batch: Batch):
     """`judge` of a reading."""
     return judge(net, params, reading.h, batch)
 
@@ -239,179 +164,9 @@ def _in_one_axis(net: Network, batch: Batch) -> Batch:
     """T and B of targets and weights in one axis N, if every step has a target."""
     if net.at == "last":
         return batch
-    _, targets, weights, *_ = _owned(net, batch)
+    _, targets, weights, *_ = owned(net, batch)
     flat = batch.targets.reshape(*batch.targets.shape[:targets], -1, *batch.targets.shape[targets + 2 :])
     counted = batch.weights
     return batch._replace(
         targets=flat, weights=None if counted is None else counted.reshape(*counted.shape[:weights], -1)
     )
-
-
-def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None, dropped: Dropped, state=None):
-    """`loss_and_gradients` of replicas whose tapes are held at once, through all steps from `state` on."""
-    of = penalised.penalty.of if penalised else None
-    reading = _read(net, params, batch, state, dropped, needs_y=of == "states")
-    loss, error, d_out = _loss(net, params, reading, batch)
-    dy, d_state, grads = _to_outputs(net, params, batch, reading, d_out, dropped.outputs)
-    value = np.zeros(len(loss))
-    if of == "states":
-        value, d_penalty = penalised.penalty.function(reading.y, batch.weights)
-        dy = _plus(dy, d_penalty * _along(penalised.weight, d_penalty))
-    grads |= _to_parameters(net, reading, dy, d_state)
-    if of == "gradients":
-        value, more = penalised.penalty.function(net.layer, reading.own, reading.tape, dy, d_state)
-        grads = _add(grads, more, penalised.weight)
-    elif of == "weights":
-        value, more = penalised.penalty.function(net.layer, params)
-        grads = _add(grads, more, penalised.weight)
-    return Result(loss, error, value, grads)
-
-
-def _to_outputs(net: Network, params: dict, batch: Batch, reading: _Reading, d_out, mask):
-    """dL/dy or None, dL/dfinal states or None, and the gradients of the readout."""
-    grads, d_h = judged_back(params, reading.h, d_out)
-    if reading.y is not None and net.at == "every":
-        dy = d_h.reshape(reading.y.shape)
-        return (dy if mask is None else dy * mask), None, grads
-    if batch.ends is None and mask is None:
-        d_state = tuple(np.zeros_like(array) for array in reading.state)
-        d_state[0][:, -1] = d_h
-        return None, d_state, grads
-    dy = np.zeros_like(reading.y)
-    dy[_last_steps(batch, dy)] = d_h
-    return (dy if mask is None else dy * mask), None, grads
-
-
-def _to_parameters(net: Network, reading: _Reading, dy, d_state) -> dict:
-    """Back through the recurrent layer."""
-    options = {"flush_denormals": SUPPORTED, "check": False, "input_gradient": False}
-    grads, _, _ = backward(net.layer, reading.own, reading.tape, dy, d_state, **options)
-    return grads
-
-
-def _truncated(
-    net: Network, params, batch: Batch, cut: Truncation, penalised: Penalised | None, dropped: Dropped
-) -> Result:
-    """The sum over groups of windows, each group side by side as the rows of one batch."""
-    _refuse_untruncatable(batch, penalised, dropped)
-    if dropped.inputs is not None:
-        batch = batch._replace(x=batch.x * dropped.inputs)
-    steps, rows = batch.x.shape[-3:-1]
-    windows = windows_of(net, steps, check_truncation(cut, steps))
-    state = _starts(net, params, batch, windows[:, 0]) if cut.carry and windows[-1, 0] else None
-    found = []
-    for group in row_groups(net.layer, len(windows), cut.back, rows):
-        part, share = side_by_side(net, batch, windows[group], cut.back), 1.0
-        if part.weights is not None:
-            part, share = _counted(net, batch, part)
-        place = slice(group.start * rows, group.stop * rows)
-        begin = None if state is None else tuple(np.ascontiguousarray(array[:, :, place]) for array in state)
-        within = Dropped(outputs=_cut_mask(dropped.outputs, windows[group], cut.back))
-        found.append(_times(_whole(net, params, part, None, within, begin), share))
-    total = found[0] if len(found) == 1 else _sum(found)
-    if penalised is None:
-        return total
-    value, more = penalised.penalty.function(net.layer, params)
-    return total._replace(penalty=value, grads=_add(total.grads, more, penalised.weight))
-
-
-def windows_of(net: Network, steps: int, cut: Truncation) -> np.ndarray:
-    """(first step, first step whose loss counts, end) of each window, (J, 3); one for a loss at the last step."""
-    if net.at == "last":
-        return np.array([(steps - cut.back, steps - cut.back, steps)])
-    ends = np.array([*range(cut.ahead, steps, cut.ahead), steps])
-    return np.stack([np.maximum(0, ends - cut.back), np.concatenate([[0], ends[:-1]]), ends], axis=1)
-
-
-def side_by_side(net: Network, batch: Batch, windows: np.ndarray, back: int) -> Batch:
-    """The windows (J, 3) of a batch as its rows, ([R,] back, J·B, …); what counts in none of them has weight 0."""
-    at = _steps_of(windows, back, batch.x.shape[-3])
-    x = _at_steps(batch.x, at, batch.x.ndim > 3)
-    if net.at == "last":
-        return batch._replace(x=x)
-    _, targets, weights, *_ = _owned(net, batch)
-    step = windows[:, 0] + np.arange(back)[:, None]
-    counts = (windows[:, 1] <= step) & (step < windows[:, 2])
-    counted = np.repeat(counts.astype(net.layer.dtype), batch.x.shape[-2], axis=1)  # (back, J·B)
-    if batch.weights is not None:
-        counted = counted * _at_steps(batch.weights, at, weights)
-    return Batch(x, _at_steps(batch.targets, at, targets), counted)
-
-
-def _steps_of(windows: np.ndarray, back: int, steps: int) -> np.ndarray:
-    """The step of the batch that stands at each step of each window, (back, J); beyond the end, the last one."""
-    return np.minimum(windows[:, 0] + np.arange(back)[:, None], steps - 1)
-
-
-def _at_steps(array: np.ndarray, at: np.ndarray, own: bool) -> np.ndarray:
-    """([R,] T, B, …) at the steps (back, J) -> ([R,] back, J·B, …)."""
-    taken = np.take(array, at, axis=int(own))
-    axis = int(own) + 1
-    return taken.reshape(*taken.shape[:axis], -1, *taken.shape[axis + 2 :])
-
-
-def _cut_mask(mask: np.ndarray | None, windows: np.ndarray, back: int) -> np.ndarray | None:
-    """The factors (R, T or 1, B, D·H) of the steps of each window, side by side."""
-    if mask is None:
-        return None
-    steps = np.zeros((1, len(windows)), int) if mask.shape[1] == 1 else _steps_of(windows, back, mask.shape[1])
-    return _at_steps(mask, steps, True)
-
-
-def _starts(net: Network, params: dict, batch: Batch, firsts: np.ndarray) -> tuple:
-    """The states (R, L, J·B, H) with which windows begin: those of a run through all steps before the last of them."""
-    expect(not net.layer.bidirectional, "truncation", "carried states of a bidirectional layer", "carry = False")
-    x = np.ascontiguousarray(batch.x[..., : firsts[-1], :, :])
-    options = {"flush_denormals": SUPPORTED, "check": False, "output": False}
-    _, _, tape = forward(net.layer, own_parameters(params), x, **options)
-    states = np.stack([run.visited()[:, :, firsts] for run in tape.passes], axis=2)  # (R, S, L, J, B, H)
-    states = states.reshape(*states.shape[:3], -1, net.layer.hidden_size)
-    return tuple(states[:, s] for s in range(states.shape[1]))
-
-
-def _counted(net: Network, batch: Batch, part: Batch) -> tuple[Batch, np.ndarray]:
-    """A group of windows and its share of what counts in the batch, ([R],)."""
-    here, steps = part.weights.sum((-2, -1)), batch.x.shape[-3:-1]
-    share = np.atleast_1d(here / (np.prod(steps) if batch.weights is None else batch.weights.sum((-2, -1))))
-    # nothing counts in a group of some replica: its share is 0, any weight does
-    return part._replace(weights=np.where(here[..., None, None] == 0, 1, part.weights)), share
-
-
-def _times(result: Result, share: np.ndarray | float) -> Result:
-    """Loss, error and gradients times the share, ([R],)."""
-    if np.all(share == 1):
-        return result
-    grads = {name: g * _along(share, g) for name, g in result.grads.items()}
-    return result._replace(loss=result.loss * share, error=result.error * share, grads=grads)
-
-
-def _refuse_untruncatable(batch: Batch, penalised: Penalised | None, dropped: Dropped) -> None:
-    """Windows are the same for all rows, so rows of their own length need weights; only weights can be penalised."""
-    expect(dropped.keep is None, "truncation", "zoneout", "a gradient through all steps")
-    expect(batch.lengths is None and batch.ends is None, "truncation", "rows of different length", "weights for them")
-    wanted = "a penalty on weights where gradients are truncated"
-    expect(
-        penalised is None or penalised.penalty.of == "weights", "penalty", penalised and penalised.penalty.of, wanted
-    )
-
-
-def _along(values: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """Values (R,) with the axes of an array (R, …), in its dtype."""
-    return values.reshape(-1, *[1] * (array.ndim - 1)).astype(array.dtype)
-
-
-def _plus(a, b):
-    return b if a is None else a + b
-
-
-def _add(grads: dict, more: dict, weight: np.ndarray) -> dict:
-    """grads + weight · more, for the parameters that stand in more."""
-    wanted = {name: np.where(_along(weight, g) > 0, g, 0) for name, g in more.items()}  # 0 · inf is no gradient
-    return grads | {name: grads[name] + _along(weight, g) * g for name, g in wanted.items()}
-
-
-def _sum(results: list[Result]) -> Result:
-    """The sum of the groups of windows."""
-    *values, grads = zip(*results, strict=True)
-    total = {name: np.sum([part[name] for part in grads], axis=0) for name in grads[0]}
-    return Result(*(np.sum(value, axis=0) for value in values), total)

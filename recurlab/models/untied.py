@@ -12,7 +12,8 @@ from recurlab.layers.matrices import with_replicas
 from recurlab.layers.recurrent import Recurrent, Tape
 from recurlab.layers.recurrent import backward as back_one
 from recurlab.layers.recurrent import forward as run_one
-from recurlab.models.sequence import OUTPUT, Batch, Network, Result, judge, judged_back, own_parameters
+from recurlab.models.gradients import Result
+from recurlab.models.sequence import OUTPUT, Batch, Network, judge, judged_back, own_parameters
 
 
 def untie(params: dict, steps: int) -> dict[str, np.ndarray]:

@@ -14,7 +14,8 @@ from recurlab.layers.checks import expect_choice, expect_size
 from recurlab.layers.loss import LOSSES
 from recurlab.layers.matrices import with_replicas
 from recurlab.layers.recurrent import DTYPES
-from recurlab.models.sequence import Batch, Result, judge, judged_back
+from recurlab.models.gradients import Result
+from recurlab.models.sequence import Batch, judge, judged_back
 from recurlab.random import Stream, uniform
 
 

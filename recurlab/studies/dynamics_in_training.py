@@ -9,7 +9,8 @@ from recurlab.layers.recurrent import Tape, gate_blocks
 from recurlab.measures.gradient import gradient_by_lag
 from recurlab.measures.lyapunov import lyapunov
 from recurlab.measures.spectrum import eigenvalues, singular_values
-from recurlab.models.sequence import Batch, Network, arriving, of_replicas, own_parameters
+from recurlab.models.gradients import arriving
+from recurlab.models.sequence import Batch, Network, of_replicas, own_parameters
 from recurlab.studies import trained
 from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, MEMORY_TASK, POSITIVE, REAL, SIZE, one_of, optional
 from recurlab.studies.study import Study

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from recurlab.layers.footprint import memory_bytes, replica_groups
-from recurlab.models.sequence import Batch, Network, Truncation, of_replicas, outputs, side_by_side, windows_of
+from recurlab.models.gradients import Truncation, side_by_side, windows_of
+from recurlab.models.sequence import Batch, Network, of_replicas, outputs
 from recurlab.studies import trained
 from recurlab.studies.kinds import CELL, DTYPE, FLAG, INIT, POSITIVE, REAL, SCHEDULE, SIZE, optional
 from recurlab.studies.study import Study

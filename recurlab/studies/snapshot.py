@@ -14,6 +14,7 @@ import numpy as np
 from recurlab.layers.checks import expect
 from recurlab.layers.recurrent import parameter_shapes, recurrent
 from recurlab.models import sequence, window_mlp
+from recurlab.models.gradients import loss_and_gradients
 from recurlab.studies.kinds import CELL, DTYPE, POSITIVE, SIZE, WINDOW_TASK, list_of, optional
 from recurlab.studies.study import Study
 from recurlab.tasks import TASKS
@@ -97,7 +98,7 @@ def _recurrent(data: Data, cell: str, parameters: int, seeds) -> Model:
     net = sequence.network(made(hidden), outputs, task.loss, task.at)
     params = init(net.layer, seeds) | sequence.readout(net, seeds)
     kept = len(net.layer.spec.states) * hidden
-    return Model(cell, net, params, kept, hidden, sequence.loss_and_gradients, sequence.evaluate)
+    return Model(cell, net, params, kept, hidden, loss_and_gradients, sequence.evaluate)
 
 
 def _widest(shapes: Callable[[int], dict], parameters: int) -> int:

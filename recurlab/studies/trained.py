@@ -8,7 +8,8 @@ import numpy as np
 from recurlab.cells import CELLS
 from recurlab.layers.omega import ELMAN
 from recurlab.layers.recurrent import recurrent
-from recurlab.models.sequence import Network, Truncation, network, readout
+from recurlab.models.gradients import Truncation
+from recurlab.models.sequence import Network, network, readout
 from recurlab.tasks import DATASETS, TASKS
 from recurlab.tasks.dataset import Dataset
 from recurlab.tasks.task import Task

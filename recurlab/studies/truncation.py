@@ -10,7 +10,8 @@ import numpy as np
 
 from recurlab.kernels.draw import normals
 from recurlab.layers.recurrent import backward, forward, recurrent
-from recurlab.models.sequence import Truncation, loss_and_gradients, own_parameters
+from recurlab.models.gradients import Truncation, loss_and_gradients
+from recurlab.models.sequence import own_parameters
 from recurlab.studies import trained
 from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, MEMORY_TASK, POSITIVE, REAL, SIZE, list_of, optional
 from recurlab.studies.study import Study
