@@ -351,8 +351,8 @@ LAYOUTS: dict[str, Edits] = {
     "packed gradient of the second slice": [(MATRICES, "part[:: n.slices]", "part[n.slices - 1 :: n.slices]")],
 }
 
-HERE = "seq._replace(reverse=False)"  # whoever asks outer_row with this reads or writes in the order of steps
-ROW = "outer_row(job, b, now, n.replicas) * seq.width + seq.column"
+HERE = "job.seq._replace(reverse=False)"  # whoever asks outer_row with this reads or writes in the order of steps
+ROW = "outer_row(job, b, now, n.replicas) * width + column"
 
 STEPS: dict[str, Edits] = {
     # lengths
@@ -360,12 +360,14 @@ STEPS: dict[str, Edits] = {
     "lengths of the first slice for all": [
         (JOB, "return s < job.seq.lengths[job.row + b]", "return s < job.seq.lengths[b]")
     ],
-    "runs of rows: the first row's length for all": [(JOB, "if s < seq.shortest:", "if True:")],
-    "runs of rows: to the end of the slice": [(JOB, "and (s < seq.lengths[first + b]) == there", "")],
-    "runs of rows: lengths of the first slice": [(JOB, "first = job.row\n", "first = 0\n")],
+    "runs of rows: the first row's length for all": [(JOB, "if s < job.seq.shortest:", "if True:")],
+    "runs of rows: to the end of the slice": [(JOB, "and (s < lengths[first + b]) == there", "")],
+    "runs of rows: lengths of the first slice": [
+        (JOB, "rows, first = job.n.rows, job.row\n", "rows, first = job.n.rows, 0\n")
+    ],
     "shortest row is the longest": [(PASSES, "int(run.lengths.min())", "int(run.lengths.max())")],
     "reverse starts in the padding": [
-        (JOB, "time_of(s, seq.lengths[row], seq.reverse)", "time_of(s, n.length, seq.reverse)"),
+        (JOB, "time_of(s, job.seq.lengths[job.row + b], job", "time_of(s, job.n.length, job"),
         (LAYER, "np.where(time < lengths, lengths - 1 - time, time)", "len(time) - 1 - time + 0 * lengths"),
     ],
     "padding enters the weight gradient": [
@@ -374,8 +376,8 @@ STEPS: dict[str, Edits] = {
     "weight gradient takes the history as it is": [
         (BACKWARD, "if n.first_step + done + steps > job.seq.shortest:", "if False:")
     ],
-    "padded outputs not zero": [(FORWARD, "seq.y[out : out + n.hidden] = 0", "seq.y[out : out + n.hidden] = 1")],
-    "padded outputs of the first rows": [(FORWARD, "* n.batch + row + b) * seq.width", "* n.batch + b) * seq.width")],
+    "padded outputs not zero": [(FORWARD, " y[out : out + n.hidden] = 0", " y[out : out + n.hidden] = 1")],
+    "padded outputs of the first rows": [(FORWARD, "* n.batch + row + b) * width", "* n.batch + b) * width")],
     "padding loses the state": [
         (
             FORWARD,
@@ -467,9 +469,7 @@ STEPS: dict[str, Edits] = {
             "to = outer_row(job._replace(seq=job.seq._replace(reverse=False)), b, now, replicas)",
         )
     ],
-    "y is the state before the step": [
-        (FORWARD, "job.seq, states_at(job, s + 1)\n    row", "job.seq, states_at(job, s)\n    row")
-    ],
+    "y is the state before the step": [(FORWARD, "states_at(job, s + 1)\n    row", "states_at(job, s)\n    row")],
     # chunks
     "every chunk reads the first's x": [
         (FORWARD, "gather_inputs(job, done, steps, x)", "gather_inputs(job, 0, steps, x)")
@@ -507,7 +507,7 @@ STEPS: dict[str, Edits] = {
     "working memory too small for the operand": [(FORWARD, "steps * rows + alone", "steps * rows")],
     "working memory too small going back": [(BACKWARD, "return alone * n.blocks * rows +", "return")],
     # products of a step
-    "no recurrent product at all": [(FORWARD, "if not n.recurrent:", "if n.recurrent:")],
+    "no recurrent product at all": [(FORWARD, "if n.recurrent:", "if not n.recurrent:")],
     "gradient of W_hh without W_hh": [(BACKWARD, "if n.recurrent and grads.W_h.size:", "if grads.W_x.size:")],
     "no gradient of W_hh": [(BACKWARD, "if n.recurrent and grads.W_h.size:", "if False:")],
     "no gradient of W_ih without W_hh": [
@@ -709,10 +709,14 @@ ZONES: dict[str, Edits] = {
     ],
     "zoneout: k of a segment's first steps for all": [(JOB, "(job, i, n.first_step + s,", "(job, i, s,")],
     "zoneout: rows after the first run take its place": [
-        (FORWARD, "n, skip, old, new = job.n, b * job.n.lanes,", "n, skip, old, new = job.n, 0,")
+        (
+            FORWARD,
+            "b * job.n.lanes, states_at(job, s), states_at(job, s + 1)\n    shares",
+            "0, states_at(job, s), states_at(job, s + 1)\n    shares",
+        )
     ],
     "zoneout: rows after the first run go back with its values": [
-        (BACKWARD, "n, skip, size = job.n, b * job.n.lanes, job.n.states", "n, skip, size = job.n, 0, job.n.states")
+        (BACKWARD, "n, skip, row = job.n, b * job.n.lanes,", "n, skip, row = job.n, 0,")
     ],
     "zoneout: the mixed state serves as kept": [(BLOCKS, "and not cell.norm and not zoned", "and not cell.norm")],
     "zoneout: working memory too small": [(FORWARD, "(n.second + n.zoned * n.states)", "n.second")],

@@ -60,12 +60,12 @@ def hidden_product(job, d_a, first, gates, out):
 @inlined
 def add_output_gradient(job, s, d_h):
     """d_h += dy of step s, rows beyond their length left out."""
-    n, seq = job.n, job.seq
+    n, dy, width, column = job.n, job.seq.y, job.seq.width, job.seq.column
     now = n.first_step + s
     for b in range(n.rows):
         if within(job, b, now):
-            source = outer_row(job, b, now, n.replicas) * seq.width + seq.column
-            add_to_row(d_h.array, d_h.start + b * n.lanes, d_h.block, seq.y, source, n.hidden, n.lanes)
+            source = outer_row(job, b, now, n.replicas) * width + column
+            add_to_row(d_h.array, d_h.start + b * n.lanes, d_h.block, dy, source, n.hidden, n.lanes)
 
 
 @inlined
@@ -80,23 +80,24 @@ def backward_pointwise(job, s, b, rows, new, d_state, d_a, d_vectors):
 
 
 @inlined
-def backward_rows(job, s, b, rows, d_state, d_a, d_vectors, zone):
+def backward_zoned(job, s, b, rows, d_state, d_a, d_vectors, free):
     """The same with zoneout: what mixed the old state in on the way there goes past the cell on the way back.
 
-    zone is free memory for k, the state that the cell gave, and what goes past it.
+    job.work holds k, the state that the cell gave, and what goes past it, from `free` on.
     """
-    n, skip, size = job.n, b * job.n.lanes, job.n.states * job.n.blocks * zone.block
-    if not n.zoned:
-        backward_pointwise(job, s, b, rows, states_at(job, s + 1), d_state, d_a, d_vectors)
-        return
-    gather_shares(job, s, b, rows, zone)
+    n, skip, row = job.n, b * job.n.lanes, job.n.rows * job.n.lanes
+    size = n.states * n.blocks * row
+    shares, new, rest = (
+        Matrix(job.work, free, row),
+        Matrix(job.work, free + size, row),
+        at(job.work, free + 2 * size + skip),
+    )
+    gather_shares(job, s, b, rows, shares)
     kept, old = kept_at(job, s), states_at(job, s)
-    new, rest = Matrix(job.work, zone.start + size, zone.block), place(zone, 2 * size + skip)
-    places = (place(kept, skip), place(old, skip), place(zone, skip), place(d_state, skip), place(new, skip), rest)
-    steps = (kept.block, old.block, d_state.block, zone.block, n.blocks, rows, n.lanes)
-    call(job.code.zone, (*places, *steps))
+    places = (place(kept, skip), place(old, skip), place(shares, skip), place(d_state, skip), place(new, skip), rest)
+    call(job.code.zone, (*places, kept.block, old.block, d_state.block, row, n.blocks, rows, n.lanes))
     backward_pointwise(job, s, b, rows, new, d_state, d_a, d_vectors)
-    call(job.code.join, (rest, place(d_state, skip), zone.block, d_state.block, n.states * n.blocks, rows, n.lanes))
+    call(job.code.join, (rest, place(d_state, skip), row, d_state.block, n.states * n.blocks, rows, n.lanes))
 
 
 @inlined
@@ -133,14 +134,17 @@ def backward_operand(job, s, d_state, d_operand, d_a):
 
 
 @inlined
-def backward_step(job, s, d_state, d_operand, d_a, d_vectors, zone):
+def backward_step(job, s, d_state, d_operand, d_a, d_vectors, free):
     """One step back: its d_a, and d_state from the new state to the old one."""
     n = job.n
     b = 0
     while b < n.rows:
         end = run_end(job, b, n.first_step + s)
         if within(job, b, n.first_step + s):
-            backward_rows(job, s, b, end - b, d_state, d_a, d_vectors, zone)
+            if n.zoned:
+                backward_zoned(job, s, b, end - b, d_state, d_a, d_vectors, free)
+            else:
+                backward_pointwise(job, s, b, end - b, states_at(job, s + 1), d_state, d_a, d_vectors)
             if n.norm:
                 normalise_backward(job, s, b, end - b, d_a, d_vectors)
         else:
@@ -253,8 +257,8 @@ def backward_unit(job, d_final, d_initial, grads, start):
     planes = (n.gates + n.separate) * n.blocks
     d_state = Matrix(job.work, start, row)
     d_operand = Matrix(job.work, start + n.states * n.blocks * row, row)
-    zone = Matrix(job.work, d_operand.start + n.second * n.blocks * row, row)
-    free = zone.start + 3 * n.zoned * n.states * n.blocks * row
+    zone = d_operand.start + n.second * n.blocks * row
+    free = zone + 3 * n.zoned * n.states * n.blocks * row
     whole = grads.d_a.size > 0
     array, first = (
         (grads.d_a, job.unit * planes * most) if whole else (job.work, free + (n.blocks + n.in_blocks) * most)
@@ -274,13 +278,13 @@ def backward_unit(job, d_final, d_initial, grads, start):
     states_out(job, d_state, d_initial)
 
 
-def _backward(n, code, seq, weights, kept, states, work, d_final, d_initial, grads, threads, flushing):
+def _backward(n, code, seq, shares, weights, kept, states, work, d_final, d_initial, grads, threads, flushing):
     """All steps of all units backwards from dL/dfinal states (R, S, B, H), all arrays flat."""
     clear_vectors(work, 0, 0, 1, 1, n.lanes)
     for t in prange(threads):
         before = flush(flushing)
         for unit in range(t, n.replicas * n.slices, threads):
-            job = job_of(n, code, seq, weights, kept, states, work, unit)
+            job = job_of(n, code, seq, shares, weights, kept, states, work, unit)
             backward_unit(job, d_final, d_initial, grads, n.lanes + t * ((work.size - n.lanes) // threads))
         restore(before)
 

@@ -46,7 +46,9 @@ def _run(driver, threads: int, *arguments) -> None:
         set_num_threads(most)
 
 
-def forward(cell: str, n: Sizes, weights: Weights, seq: Sequence, initial, kept, states, flushing: bool) -> np.ndarray:
+def forward(
+    cell: str, n: Sizes, weights: Weights, seq: Sequence, shares, initial, kept, states, flushing: bool
+) -> np.ndarray:
     """Run the steps that n names from the initial states (R, S, B, H): fills kept, states, seq.y; returns the final."""
     dtype, threads = states.dtype.name, threads_for(n)
     functions = pointwise_of(cell, dtype)
@@ -54,16 +56,26 @@ def forward(cell: str, n: Sizes, weights: Weights, seq: Sequence, initial, kept,
     operand = functions.operand or functions.forward
     norm = normalise_of(dtype) if n.norm else functions.forward
     zone = mix_of(dtype) if n.zoned else functions.forward
-    code = Code(product, product, *(part.address for part in (functions.forward, operand, norm, zone, zone)))
+    ours = functions.forward.address, operand.address, norm.address, zone.address, zone.address
+    code = Code(product, product, *ours)
     work = memory.empty((threads * ahead.working_numbers(n),), dtype)
     final = np.empty_like(initial)
     flat = (kept.reshape(-1), states.reshape(-1), work, initial.reshape(-1), final.reshape(-1))
-    _run(ahead.compiled(), threads, n, code, seq, weights, *flat, threads, flushing)
+    _run(ahead.compiled(), threads, n, code, seq, shares.reshape(-1), weights, *flat, threads, flushing)
     return final
 
 
 def backward(
-    cell: str, n: Sizes, weights: Weights, seq: Sequence, d_final, kept, states, grads: Gradients, flushing: bool
+    cell: str,
+    n: Sizes,
+    weights: Weights,
+    seq: Sequence,
+    shares,
+    d_final,
+    kept,
+    states,
+    grads: Gradients,
+    flushing: bool,
 ) -> np.ndarray:
     """The same steps backwards from dL/dfinal states (R, S, B, H): fills grads, returns dL/dinitial states."""
     dtype, threads = states.dtype.name, threads_for(n)
@@ -72,10 +84,11 @@ def backward(
     products = row_product_of(dtype).address, column_product_of(dtype).address
     norm = normalise_backward_of(dtype) if n.norm else functions.backward
     zone, join = (unmix_of(cell, dtype), join_of(dtype)) if n.zoned else (functions.backward,) * 2
-    code = Code(*products, *(part.address for part in (functions.backward, operand, norm, zone, join)))
+    ours = functions.backward.address, operand.address, norm.address, zone.address, join.address
+    code = Code(*products, *ours)
     work = memory.empty((n.lanes + threads * back.working_numbers(n, grads.d_a.size > 0),), dtype)
     d_initial = np.empty_like(d_final)
     flat = (kept.reshape(-1), states.reshape(-1), work, d_final.reshape(-1), d_initial.reshape(-1))
     grads = Gradients(*(array.reshape(-1) for array in grads))
-    _run(back.compiled(), threads, n, code, seq, weights, *flat, grads, threads, flushing)
+    _run(back.compiled(), threads, n, code, seq, shares.reshape(-1), weights, *flat, grads, threads, flushing)
     return d_initial

@@ -60,8 +60,6 @@ def recurrent_product(job, left, first, gates, a, from_bias):
 def forward_products(job, s, a, operand):
     """a of one step, complete."""
     n = job.n
-    if not n.recurrent:
-        return
     h = states_at(job, s)
     plain = n.gates - n.separate - n.second
     recurrent_product(job, h, 0, plain, a, False)
@@ -94,19 +92,29 @@ def normalise(job, s, b, rows, a):
 
 
 @inlined
-def mix(job, s, b, rows, shares):
-    """Zoneout of some rows, from b on, of one step; shares is free memory."""
+def mix(job, s, b, rows, free):
+    """Zoneout of some rows, from b on, of one step; its k go to job.work from `free` on."""
     n, skip, old, new = job.n, b * job.n.lanes, states_at(job, s), states_at(job, s + 1)
+    shares = Matrix(job.work, free, n.rows * n.lanes)
     gather_shares(job, s, b, rows, shares)
     places = (place(shares, skip), place(old, skip), place(new, skip))
     call(job.code.zone, (*places, shares.block, new.block, n.states * n.blocks, rows, n.lanes))
 
 
 @inlined
-def forward_step(job, s, a, operand, shares):
+def pass_through(job, s, b, rows):
+    """The states of some rows beyond their length, from b on, of one step."""
+    n, skip, old, new = job.n, b * job.n.lanes, states_at(job, s), states_at(job, s + 1)
+    to, since, blocks = new.start + skip, old.start + skip, n.states * n.blocks
+    copy_vectors(job.states, to, new.block, job.states, since, old.block, blocks, rows, n.lanes)
+
+
+@inlined
+def forward_step(job, s, a, operand, free):
     """One step, from the input part of a on."""
-    n, old, new = job.n, states_at(job, s), states_at(job, s + 1)
-    forward_products(job, s, a, operand)
+    n = job.n
+    if n.recurrent:
+        forward_products(job, s, a, operand)
     b = 0
     while b < n.rows:
         end = run_end(job, b, n.first_step + s)
@@ -115,25 +123,24 @@ def forward_step(job, s, a, operand, shares):
                 normalise(job, s, b, end - b, a)
             forward_pointwise(job, s, b, end - b, a)
             if n.zoned:
-                mix(job, s, b, end - b, shares)
+                mix(job, s, b, end - b, free)
         else:
-            to, since, blocks = new.start + b * n.lanes, old.start + b * n.lanes, n.states * n.blocks
-            copy_vectors(job.states, to, new.block, job.states, since, old.block, blocks, end - b, n.lanes)
+            pass_through(job, s, b, end - b)
         b = end
 
 
 @inlined
 def put_output(job, s):
     """h after step s into y, zeros beyond a row's length."""
-    n, seq, h = job.n, job.seq, states_at(job, s + 1)
+    n, y, width, column, h = job.n, job.seq.y, job.seq.width, job.seq.column, states_at(job, s + 1)
     row, now = job.row, n.first_step + s
     for b in range(min(n.rows, n.batch - row)):
         if within(job, b, now):
-            out = outer_row(job, b, now, n.replicas) * seq.width + seq.column
-            take_row(seq.y, out, job.states, h.start + b * n.lanes, h.block, n.hidden, n.lanes)
+            out = outer_row(job, b, now, n.replicas) * width + column
+            take_row(y, out, job.states, h.start + b * n.lanes, h.block, n.hidden, n.lanes)
         else:
-            out = ((job.replica * n.length + now) * n.batch + row + b) * seq.width + seq.column
-            seq.y[out : out + n.hidden] = 0
+            out = ((job.replica * n.length + now) * n.batch + row + b) * width + column
+            y[out : out + n.hidden] = 0
 
 
 @inlined
@@ -143,7 +150,7 @@ def forward_unit(job, initial, final, start):
     row, most = n.rows * n.lanes, min(n.chunk, n.steps) * n.rows * n.lanes
     inputs = start + (n.gates + n.separate) * n.blocks * most
     operand = Matrix(job.work, inputs + n.in_blocks * most, row)
-    shares = Matrix(job.work, operand.start + n.second * n.blocks * row, row)
+    free = operand.start + n.second * n.blocks * row
     states_in(job, initial, states_at(job, 0))
     for done in range(0, n.steps, n.chunk):
         steps = min(n.chunk, n.steps - done)
@@ -151,18 +158,18 @@ def forward_unit(job, initial, final, start):
         gather_inputs(job, done, steps, x)
         input_product(job, steps, x, Matrix(job.work, start, steps * row))
         for s in range(steps):
-            forward_step(job, done + s, Matrix(job.work, start + s * row, steps * row), operand, shares)
+            forward_step(job, done + s, Matrix(job.work, start + s * row, steps * row), operand, free)
             if job.seq.y.size:
                 put_output(job, done + s)
     states_out(job, states_at(job, n.steps), final)
 
 
-def _forward(n, code, seq, weights, kept, states, work, initial, final, threads, flushing):
+def _forward(n, code, seq, shares, weights, kept, states, work, initial, final, threads, flushing):
     """Run all steps of all units from the initial states (R, S, B, H): fills kept, states, y and the final states."""
     for t in prange(threads):
         before = flush(flushing)
         for unit in range(t, n.replicas * n.slices, threads):
-            job = job_of(n, code, seq, weights, kept, states, work, unit)
+            job = job_of(n, code, seq, shares, weights, kept, states, work, unit)
             forward_unit(job, initial, final, t * (work.size // threads))
         restore(before)
 

@@ -46,7 +46,6 @@ class Sequence(NamedTuple):
     y: np.ndarray  # (R, T, B, D·H), empty if not wanted; in a backward pass dy, empty for zeros
     column: int
     width: int
-    shares: np.ndarray  # (S, R, T, B, H), the k of zoneout; empty without
 
 
 class Job(NamedTuple):
@@ -55,6 +54,7 @@ class Job(NamedTuple):
     n: Sizes
     code: Code
     seq: Sequence
+    shares: np.ndarray  # (S, R, T, B, H), the k of zoneout; empty without
     weights: Weights
     kept: np.ndarray
     states: np.ndarray
@@ -73,9 +73,9 @@ class Matrix(NamedTuple):
 
 
 @inlined
-def job_of(n, code, seq, weights, kept, states, work, unit):
+def job_of(n, code, seq, shares, weights, kept, states, work, unit):
     """The job of a unit. A parallel loop takes no tuple of tuples from outside, so it is put together inside."""
-    return Job(n, code, seq, weights, kept, states, work, unit, unit // n.slices, unit % n.slices * n.rows)
+    return Job(n, code, seq, shares, weights, kept, states, work, unit, unit // n.slices, unit % n.slices * n.rows)
 
 
 @inlined
@@ -117,12 +117,12 @@ def time_of(s, length, reverse):
 @inlined
 def run_end(job, b, s):
     """The end of the run of rows, from b on, that at step s are all within their length, or all beyond it."""
-    n, seq = job.n, job.seq
-    if s < seq.shortest:
-        return n.rows
-    first = job.row
-    there = s < seq.lengths[first + b]
-    while b < n.rows and (s < seq.lengths[first + b]) == there:
+    rows, first = job.n.rows, job.row
+    if s < job.seq.shortest:
+        return rows
+    lengths = job.seq.lengths
+    there = s < lengths[first + b]
+    while b < rows and (s < lengths[first + b]) == there:
         b += 1
     return b
 
@@ -136,10 +136,9 @@ def within(job, b, s):
 @inlined
 def outer_row(job, b, s, replicas):
     """The row of an outer array (replicas, T, B, ·) that step s of a unit's row b reads or writes."""
-    n, seq = job.n, job.seq
-    row = job.row + b
+    row, time = job.row + b, time_of(s, job.seq.lengths[job.row + b], job.seq.reverse)
     replica = job.replica if replicas > 1 else 0
-    return (replica * n.length + time_of(s, seq.lengths[row], seq.reverse)) * n.batch + row
+    return (replica * job.n.length + time) * job.n.batch + row
 
 
 @inlined
@@ -166,7 +165,7 @@ def gather_shares(job, s, b, rows, out):
         for i in range(b, b + rows):
             source = (first + outer_row(job, i, n.first_step + s, n.replicas)) * n.hidden
             to = out.start + v * n.blocks * out.block + i * n.lanes
-            put_row(out.array, to, out.block, job.seq.shares, source, n.hidden, n.lanes)
+            put_row(out.array, to, out.block, job.shares, source, n.hidden, n.lanes)
 
 
 @inlined

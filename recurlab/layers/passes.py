@@ -48,10 +48,14 @@ def expect_whole(run: Pass) -> None:
 
 
 def run_pass(layer, params, suffix, reverse, x, state, lengths, shares, y, column, checkpoint, flushing):
-    """Run all steps from the states (R, S, B, H): fills its columns of y, returns the Pass and the final states."""
+    """Run all steps from the states (R, S, B, H): fills its columns of y, returns the Pass and the final states.
+
+    `shares` (S, R, T, B, H) are the k of zoneout, or None.
+    """
     cell, (replicas, _, batch, hidden) = layer.spec, state.shape
-    n = blocks.sizes_of(cell, x.dtype, replicas, batch, x.shape[1], x.shape[3], hidden, shares.size > 0)
+    n = blocks.sizes_of(cell, x.dtype, replicas, batch, x.shape[1], x.shape[3], hidden, shares is not None)
     none = np.empty(0, x.dtype)
+    shares = none if shares is None else shares
     run = Pass(cell, n, x, filled_up(lengths, n), none, none, (), (), layer.packed, shares, reverse, suffix)
     own = _matrices_and_biases(run, params)
     run = run._replace(weights=matrices.prepared(cell, n, own, layer.packed))
@@ -89,7 +93,7 @@ def _run_segment(run: Pass, part: Sizes, weights, state, y, column, flushing) ->
     kept = blocks.empty_kept(part, states)
     run = run._replace(n=part, kept=kept, states=states, starts=())
     seq = sequence_of(run, y, column)
-    return run, cpu.forward(run.cell.name, part, weights, seq, state, kept, states, flushing)
+    return run, cpu.forward(run.cell.name, part, weights, seq, run.shares, state, kept, states, flushing)
 
 
 def back_pass(run: Pass, params, dy, column, d_final, dx, grads, flushing) -> np.ndarray:
@@ -158,7 +162,8 @@ def _state_history(run: Pass, params, lengths, dy, d_final, d_a) -> np.ndarray:
 
 def run_back(run: Pass, weights, seq, d_final, parts: cpu.Gradients, flushing) -> np.ndarray:
     """The kernel, with all arrays flat."""
-    return cpu.backward(run.cell.name, run.n, weights, seq, d_final, run.kept, run.states, parts, flushing)
+    histories = run.kept, run.states
+    return cpu.backward(run.cell.name, run.n, weights, seq, run.shares, d_final, *histories, parts, flushing)
 
 
 def filled_up(lengths: np.ndarray, n: Sizes) -> np.ndarray:
@@ -172,8 +177,7 @@ def sequence_of(run: Pass, y: np.ndarray, column: int) -> cpu.Sequence:
     """The outer arrays of a pass."""
     shortest = int(run.lengths.min())
     width = y.shape[-1] if y.size else 0
-    x, y, shares = (array.reshape(-1) for array in (run.x, y, run.shares))
-    return cpu.Sequence(x, len(run.x), run.lengths, shortest, run.reverse, y, column, width, shares)
+    return cpu.Sequence(run.x.reshape(-1), len(run.x), run.lengths, shortest, run.reverse, y.reshape(-1), column, width)
 
 
 def weights_of(run: Pass, params) -> cpu.Weights:

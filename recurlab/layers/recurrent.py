@@ -232,7 +232,7 @@ def forward(
             k = level * layer.directions + d
             _, reverse, suffix = layer.passes[k]
             start = np.ascontiguousarray(state[:, :, k])
-            column, own = d * layer.hidden_size, shares[k] if shares else np.empty(0, layer.dtype)
+            column, own = d * layer.hidden_size, None if shares is None else shares[k]
             run, final = run_pass(
                 layer, params, suffix, reverse, x, start, lengths, own, y, column, checkpoint, flush_denormals
             )
