@@ -616,10 +616,10 @@ NORMS: dict[str, Edits] = {
     "norm: mean of the first block alone": [
         (NORM, "total = total + load(row, j * block)", "total = total + 0 * load(row, j * block)")
     ],
-    "norm: mean over what fills up": [(NORM, "return across(total) / units", "return across(total) / (blocks * 4)")],
+    "norm: mean over what fills up": [(NORM, "return across(total) * share", "return across(total) / (blocks * 4)")],
     "norm: what fills up has a variance": [(NORM, "- mean) * load(there, j * lanes))", "- mean))")],
     "norm: variance of the first block alone": [(NORM, "squares = squares + c * c", "pass")],
-    "norm: unbiased variance": [(NORM, "/ units + EPSILON)", "/ (units - ONE) + EPSILON)")],
+    "norm: unbiased variance": [(NORM, "* share + EPSILON)", "/ (ONE / share - ONE) + EPSILON)")],
     "norm: another epsilon": [(NORM, "EPSILON = 1e-5", "EPSILON = 1e-6")],
     "norm: gain left out": [(NORM, "load(gain, j * lanes) * value + load(bias", "value + load(bias")],
     "norm: bias left out": [(NORM, "* value + load(bias, j * lanes)", "* value")],

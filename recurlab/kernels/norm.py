@@ -19,46 +19,46 @@ EPSILON = 1e-5  # as PyTorch's LayerNorm; a Python float takes the precision of 
 
 
 @inlined
-def units_of(there, blocks, lanes):
-    """H in every lane."""
+def share_of(there, blocks, lanes):
+    """1 / H in every lane: one division for all rows."""
     total = load(there, 0)
     for j in range(1, blocks):
         total = total + load(there, j * lanes)
-    return across(total)
+    return ONE / across(total)
 
 
 @inlined
-def mean_of(row, block, blocks, units):
+def mean_of(row, block, blocks, share):
     """The mean of a row in every lane; what only fills up is 0."""
     total = load(row, 0)
     for j in range(1, blocks):
         total = total + load(row, j * block)
-    return across(total) / units
+    return across(total) * share
 
 
 @inlined
-def scale_of(centred, block, blocks, units):
+def scale_of(centred, block, blocks, share):
     """1 / √(M c² + ε) of a row in every lane."""
     squares = load(centred, 0) * load(centred, 0)
     for j in range(1, blocks):
         c = load(centred, j * block)
         squares = squares + c * c
-    return ONE / root(across(squares) / units + EPSILON)
+    return ONE / root(across(squares) * share + EPSILON)
 
 
 def _normalise(a, centred, own, a_block, centred_block, planes, blocks, rows, lanes):
     """s in place of a -> a, and c."""
     plane = blocks * lanes
     there = beyond(own, 2 * planes * plane)
-    units = units_of(there, blocks, lanes)
+    share = share_of(there, blocks, lanes)
     for p in range(planes):
         gain, bias = beyond(own, p * plane), beyond(own, (planes + p) * plane)
         for row in range(0, rows * lanes, lanes):
             s, c = beyond(a, p * blocks * a_block + row), beyond(centred, p * blocks * centred_block + row)
-            mean = mean_of(s, a_block, blocks, units)
+            mean = mean_of(s, a_block, blocks, share)
             for j in range(blocks):
                 store(c, j * centred_block, (load(s, j * a_block) - mean) * load(there, j * lanes))
-            scale = scale_of(c, centred_block, blocks, units)
+            scale = scale_of(c, centred_block, blocks, share)
             for j in range(blocks):
                 value = load(c, j * centred_block) * scale
                 store(s, j * a_block, load(gain, j * lanes) * value + load(bias, j * lanes))
@@ -68,12 +68,12 @@ def _normalise_backward(d_a, centred, own, d_own, d_block, centred_block, planes
     """dL/da -> dL/ds in its place; adds to the gradients of gains and biases."""
     plane = blocks * lanes
     there = beyond(own, 2 * planes * plane)
-    units = units_of(there, blocks, lanes)
+    share = share_of(there, blocks, lanes)
     for p in range(planes):
         gain, d_gain, d_bias = beyond(own, p * plane), beyond(d_own, p * plane), beyond(d_own, (planes + p) * plane)
         for row in range(0, rows * lanes, lanes):
             d, c = beyond(d_a, p * blocks * d_block + row), beyond(centred, p * blocks * centred_block + row)
-            scale = scale_of(c, centred_block, blocks, units)
+            scale = scale_of(c, centred_block, blocks, share)
             total = along = load(there, 0) - load(there, 0)
             for j in range(blocks):
                 value, slope = load(c, j * centred_block) * scale, load(d, j * d_block)
@@ -82,7 +82,7 @@ def _normalise_backward(d_a, centred, own, d_own, d_block, centred_block, planes
                 slope = slope * load(gain, j * lanes)
                 store(d, j * d_block, slope)
                 total, along = total + slope, along + slope * value
-            mean, along = across(total) / units, across(along) / units
+            mean, along = across(total) * share, across(along) * share
             for j in range(blocks):
                 value, slope = load(c, j * centred_block) * scale, load(d, j * d_block)
                 store(d, j * d_block, (slope - mean - value * along) * scale * load(there, j * lanes))
