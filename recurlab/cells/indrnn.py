@@ -15,14 +15,14 @@ def backward(kept, state, new_state, d_new, vectors):
 
 
 def initial_vectors(uniforms):
-    """u ~ U[0, 1): time constants from one step to the longest, none of which grows (Li et al. 2018, sec. 4)."""
+    """u ~ U[0, 1): time constants from one step to the longest, and no unit grows without input."""
     return uniforms
 
 
 INDRNN = Cell(
     name="indrnn",
     equation="h' = max(0, W_ih x + b_ih + u h)",
-    source="Li, Li, Cook, Zhu & Gao 2018, eq. 2",
+    source="Li, Li, Cook, Zhu & Gao 2018, with relu",
     gates=("h",),
     states=("h",),
     kept=("h",),

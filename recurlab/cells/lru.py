@@ -28,7 +28,7 @@ def backward(kept, state, new_state, d_new, vectors):
 
 
 def initial_vectors(uniforms):
-    """λ uniform on the unit disc, γ = √(1 - |λ|²): a state of the size of its input (Orvieto et al. 2023, sec. 3.3)."""
+    """λ uniform on the unit disc, γ = √(1 - |λ|²): white inputs keep their variance (Orvieto et al. 2023)."""
     radius, angle = np.sqrt(uniforms[0]), 2 * np.pi * uniforms[1]
     return radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1 - uniforms[0])
 
@@ -36,7 +36,7 @@ def initial_vectors(uniforms):
 LRU = Cell(
     name="lru",
     equation="h' = re' = lambda_re re - lambda_im im + gamma a_re; im' = lambda_im re + lambda_re im + gamma a_im",
-    source="Orvieto et al. 2023, eq. 2 and sec. 3.4, in real numbers; y is the real part",
+    source="Orvieto et al. 2023, Λ x + exp(γ_log) B u in real numbers; y is the real part",
     gates=("re", "im"),
     states=("re", "im"),
     kept=("re", "im", "a_re", "a_im"),

@@ -46,7 +46,7 @@ def lstm_backward(kept, state, new_state, d_new):
 MIN_GRU = Cell(
     name="min_gru",
     equation="h' = (1 - z) h + z n; z = σ(W_z x + b_z); n = W_n x + b_n",
-    source="Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, minGRU, sec. 3.1: z lets new content in, unlike PyTorch's",
+    source="Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, minGRU: z lets new content in, unlike PyTorch's",
     gates=("z", "n"),
     states=("h",),
     kept=("z", "n"),
@@ -61,7 +61,7 @@ MIN_GRU = Cell(
 MIN_LSTM = Cell(
     name="min_lstm",
     equation="h' = (f h + i n) / (f + i); f, i = σ(W_f x + b_f), σ(W_i x + b_i); n = W_n x + b_n",
-    source="Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, minLSTM, sec. 3.2, independent of the length",
+    source="Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, minLSTM, gates normalised to a sum of 1",
     gates=("f", "i", "n"),
     states=("h",),
     kept=("f", "i", "n"),
