@@ -115,7 +115,7 @@ def omega_step(job, s, squares, d_state, d_a, right, spare, buffer, norms):
         add_output_gradient(job, s, d_state)
     if squares:
         squared_norms(d_state, n, buffer, norms)
-    backward_step(job, s, d_state, d_state, d_a, job.weights.vectors, d_state)
+    backward_step(job, s, d_state, d_state, d_a, job.weights.vectors, 0)
     copy_vectors(right.array, right.start, right.block, job.work, d_state.start, d_state.block, blocks, n.rows, n.lanes)
     if squares:
         return terms_of_step(job, s, True, d_a, norms, right, buffer)
@@ -152,7 +152,7 @@ def _omega(n, code, seq, weights, kept, states, work, d_final, norms, out, sums,
     for t in prange(threads):
         before = flush(flushing)  # noqa: F821 - bound in `compiled`
         for unit in range(t, n.replicas * n.slices, threads):
-            job = job_of(n, code, seq, weights, kept, states, work, unit)
+            job = job_of(n, code, seq, work, weights, kept, states, work, unit)  # no zoneout: any array for its shares
             start = t * (work.size // threads)
             sums[0, unit], sums[1, unit] = omega_unit(job, squares, d_final, start, norms[t], out)
         restore(before)  # noqa: F821

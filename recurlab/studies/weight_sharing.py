@@ -11,6 +11,7 @@ import numpy as np
 
 from recurlab.layers.checks import expect
 from recurlab.models import sequence, untied
+from recurlab.models.gradients import loss_and_gradients
 from recurlab.models.sequence import Batch
 from recurlab.random import Stream, integers
 from recurlab.studies import trained
@@ -32,7 +33,10 @@ from recurlab.studies.trained import Setting
 from recurlab.tasks.task import Task
 from recurlab.train import ENDS, Patience, Plan, Trained, minibatch, train
 
-MODELS = {"tied": sequence, "untied": untied}
+MODELS = {  # weights -> how a batch is judged, and its gradients
+    "tied": (sequence.evaluate, loss_and_gradients),
+    "untied": (untied.evaluate, untied.loss_and_gradients),
+}
 VALID_ROWS = 512  # sequences of the longest trained length that choose the point whose weights are tested
 POINTS = 20  # of a training run
 STEPS = 2**15  # T·B of a test batch at most, so that a test at any length takes no more memory than an update
@@ -121,14 +125,14 @@ def _check_lengths(sharing: str, trained_on, tested_on) -> None:
 
 def _train(made: Setting, sharing: str, examples: Examples, seeds, plan: Plan) -> Trained:
     """Train, with the loss on the validation sequences at every point."""
-    model, valid = MODELS[sharing], examples.valid(seeds)
+    (evaluate, gradients_of), valid = MODELS[sharing], examples.valid(seeds)
 
     def gradients(params, live, batch, update, penalised):
-        return model.loss_and_gradients(made.net, params, batch)
+        return gradients_of(made.net, params, batch)
 
     def measure(params, live, update):
         batch = sequence.of_replicas(made.net, valid, live)
-        return {"valid_loss": model.evaluate(made.net, params, batch)[0]}
+        return {"valid_loss": evaluate(made.net, params, batch)[0]}
 
     what = f"{made.task.name}, {sharing} {made.label}"
     return train(made.net, made.params, seeds, examples.train, plan, measure=measure, gradients=gradients, what=what)
@@ -136,7 +140,7 @@ def _train(made: Setting, sharing: str, examples: Examples, seeds, plan: Plan) -
 
 def _test(made: Setting, sharing: str, examples: Examples, seeds, found: Trained, length: int, count: int):
     """Loss and error (2, R) at a length."""
-    evaluate = MODELS[sharing].evaluate
+    evaluate, _ = MODELS[sharing]
     return np.mean([evaluate(made.net, found.params, batch) for batch in examples.test(seeds, length, count)], axis=0)
 
 
