@@ -45,7 +45,7 @@ def data_problem(experiment: Experiment) -> str:
         corpora.require(experiment.files)
         return ""
     except ValueError as error:
-        return f"{experiment.name} at scale {experiment.scale}: {error}"
+        return f"{experiment.name}: {error}"
 
 
 def require_data(experiment: Experiment) -> None:

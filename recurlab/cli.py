@@ -68,7 +68,7 @@ def check(options) -> int:
     if not problems:
         found = [experiment.expand(path, scale) for path in paths for scale in scales]
         found = found if options.experiments else _with_data(found)
-        problems = [problem for each in found if (problem := check.data_problem(each))]
+        problems = list(dict.fromkeys(filter(None, map(check.data_problem, found))))
     if problems:
         return _tell("\n".join([f"{len(problems)} problems", *problems]), 2)
     print(f"{len(paths)} experiments are fine at scale {', '.join(scales)}")

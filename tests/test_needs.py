@@ -60,7 +60,7 @@ def test_an_experiment_needs_the_files_of_its_cases_at_that_scale(folder):
 def test_what_is_missing_is_refused_by_name_before_any_work(folder, capsys, command):
     assert main(command) == 2
     told = capsys.readouterr()
-    assert f"reading at scale default: {BOOK}: no such file" in told.err and "RECURLAB_DATA" in told.err
+    assert f"reading: {BOOK}: no such file" in told.err and "RECURLAB_DATA" in told.err
     assert told.out == "" and not (folder / "results").exists()
 
 
@@ -69,7 +69,7 @@ def test_what_a_scale_does_not_read_may_be_missing(folder, capsys):
     assert main(["check", "reading", "--scale", "default"]) == 0
     assert main(["run", "reading"]) == 0
     assert main(["run", "reading", "--scale", "paper"]) == 2
-    assert f"reading at scale paper: {SEQUEL}: no such file" in capsys.readouterr().err
+    assert f"reading: {SEQUEL}: no such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["run", "reading"], ["check", "reading"], ["check"]])
