@@ -80,7 +80,7 @@ def _with_data(found: list) -> list:
     from recurlab.experiment import left_out
 
     reasons = [left_out(each) for each in found]
-    for reason in filter(None, reasons):
+    for reason in dict.fromkeys(filter(None, reasons)):
         print(reason)
     return [each for each, reason in zip(found, reasons, strict=True) if not reason]
 

@@ -254,8 +254,7 @@ def data_sums(parameters: dict) -> dict[str, str]:
 def left_out(experiment: Experiment) -> str:
     """Why an experiment is left out of a run of all, in one line: its data are not here; "" where they are."""
     absent = ", ".join(corpora.missing(experiment.files))
-    told = f"{experiment.name} is left out at scale {experiment.scale}: {corpora.FOLDER} names no folder with {absent}"
-    return told if absent else ""
+    return f"{experiment.name} is left out: {corpora.FOLDER} names no folder with {absent}" if absent else ""
 
 
 def blocks_of(experiment: Experiment) -> list[Block]:

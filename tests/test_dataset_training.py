@@ -1,12 +1,14 @@
 """Training on given sequences: which epoch and learning rate count, when a replica ends, what noise changes."""
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
 from scipy.io import savemat
 
 from recurlab import corpora
+from recurlab.cli import main
 from recurlab.layers.recurrent import recurrent
 from recurlab.models import regularised
 from recurlab.models.gradients import loss_and_gradients
@@ -181,3 +183,18 @@ def test_minibatches_larger_than_the_dataset_are_refused_before_training():
 def test_parameters_are_counted_in_the_recurrent_layer(chorales):
     found = run([0], **(chorales | {"epochs": 1, "cell": "lstm_peephole"}))
     assert set(found["parameters"]) == {4 * (88 * 6 + 6 * 6 + 2 * 6) + 3 * 6}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["music", "music_nottingham", "sequential_mnist"])
+def test_experiments_on_real_data_run_from_files_to_verdicts(name, tmp_path, capsys):
+    if not os.environ.get("RECURLAB_DATA"):
+        pytest.skip("RECURLAB_DATA names no folder")
+    fewer = ["--set", "fixed.limit=16", "--set", "fixed.batch_size=8", "--set", "fixed.epochs=1"]
+    fewer = fewer if name.startswith("music") else [*fewer[:4], "--set", "grid=" + MNIST_GRID]
+    assert main(["run", name, "--scale", "quick", *fewer, "--results", str(tmp_path), "--jobs", "1"]) == 0
+    assert "reproduced" in capsys.readouterr().out
+
+
+MNIST_GRID = """{dataset: [mnist_14], epochs: [1], cell: [rnn_tanh, lstm, gru, rnn_relu], init_name: [uniform],
+    input_init: [uniform], input_gain: [1.0], forget_bias: [null], learning_rate: [0.001]}"""

@@ -83,8 +83,9 @@ def test_other_bytes_are_refused_before_any_work(folder, capsys, command):
 def test_a_check_of_all_says_what_is_left_out_and_passes(folder, capsys):
     assert main(["check"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"reading is left out at scale quick: RECURLAB_DATA names no folder with {BOOK}"
-    assert lines[2] == f"reading is left out at scale paper: RECURLAB_DATA names no folder with {BOOK}, {SEQUEL}"
+    assert lines[0] == f"reading is left out: RECURLAB_DATA names no folder with {BOOK}"
+    assert lines[1] == f"reading is left out: RECURLAB_DATA names no folder with {BOOK}, {SEQUEL}"
+    assert lines[2] == "1 experiments are fine at scale quick, default, paper"
     put(folder)
     assert main(["check", "--scale", "default"]) == 0
     assert capsys.readouterr().out == "1 experiments are fine at scale default\n"

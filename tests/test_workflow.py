@@ -131,7 +131,7 @@ def test_an_experiment_whose_data_are_not_here_is_left_out_with_a_line_that_says
     told = snakemake(with_chorales, "--dry-run")
     assert told.returncode == 0, told.stderr
     wanted = "polyphonic_music/JSB_Chorales.mat"
-    assert f"chorales is left out at scale default: RECURLAB_DATA names no folder with {wanted}" in told.stderr
+    assert f"chorales is left out: RECURLAB_DATA names no folder with {wanted}" in told.stderr
     assert jobs(with_chorales) == {"compile": 1, "block": 4, "table": 1, "claims": 1, "figure": 1, "all": 1, "total": 9}
 
 
