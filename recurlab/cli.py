@@ -233,7 +233,27 @@ def verify(options) -> int:
         print(f"{found.unread} blocks read data that are not here: only their checksums were checked")
     if found.timed:
         print(f"{found.timed} blocks hold times, which no run repeats: only their checksums were checked")
-    return _tell("\n".join([f"{len(found.problems)} mismatches", *found.problems]), 1) if found.problems else 0
+    problems = found.problems + _published_problems(options)
+    return _tell("\n".join([f"{len(problems)} mismatches", *problems]), 1) if problems else 0
+
+
+def _published_problems(options) -> list[str]:
+    """What is wrong with published results; how many were looked at is told on stdout."""
+    from recurlab import published
+
+    places = published.places(options.results, options.experiments)
+    if places:
+        print(f"{len(places)} published tables checked, and their claims evaluated again")
+    return [problem for place in places for problem in published.problems(place)]
+
+
+def publish(options) -> int:
+    """Copy the rows that the claims rest on, summary, verdicts and provenance to results/published, to be committed."""
+    from recurlab import published
+
+    written = published.publish(options.results, _for_outputs(options))
+    print(f"{sum(path.stat().st_size for path in written):,} bytes")
+    return _wrote(written)
 
 
 def diff(options) -> int:
@@ -386,6 +406,7 @@ def parser() -> argparse.ArgumentParser:
     figures = _command_parser(commands, "figure", figure, one)
     figures.add_argument("figures", nargs="*", metavar="FIGURE", help="names of figures; all without")
     _add_verify_options(_command_parser(commands, "verify", verify))
+    _command_parser(commands, "publish", publish, _one_experiment("paper"))
     comparing = _command_parser(commands, "diff", diff)
     comparing.add_argument("a", metavar="A", help="a table, or a folder with a table.parquet")
     comparing.add_argument("b", metavar="B")
@@ -407,11 +428,11 @@ def _command_parser(commands, name: str, function, *parents) -> argparse.Argumen
     return parser
 
 
-def _one_experiment() -> argparse.ArgumentParser:
+def _one_experiment(scale: str = "default") -> argparse.ArgumentParser:
     """What every command on one experiment takes."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("experiment", metavar="NAME", help="an experiment of `recurlab list`, or a YAML file")
-    parser.add_argument("--scale", choices=SCALES, default="default")
+    parser.add_argument("--scale", choices=SCALES, default=scale, help=f"(default: {scale})")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting (replicas.seeds=5)"
     )
