@@ -53,7 +53,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 test: $(READY)  ## the test suite; what was left out is printed with its reason (ARGS="-k lstm" selects)
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n auto $(ARGS)
 
 oracle: $(READY)  ## torch and JAX, into the environment, if they are not there
 	@$(PYTHON) -c 'import torch' 2>/dev/null || { echo "== installing $(TORCH)"; \

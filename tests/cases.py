@@ -6,6 +6,8 @@ from typing import NamedTuple
 import naive
 import numpy as np
 
+from recurlab.cells import CELLS
+
 
 class Case(NamedTuple):
     """One configuration. `lengths` is None or one length for each row."""
@@ -41,6 +43,25 @@ CASES = {
     "two slices": Case(batch=8),
     "two slices, bidirectional, lengths": Case(batch=9, directions=2, lengths=(5, 1, 3, 5, 2, 4, 5, 5, 2)),
 }
+FEW = ("odd sizes", "stacked, bidirectional, lengths", "two slices, bidirectional, lengths")
+
+
+def kind_of(cell):
+    """What kernels and layouts know of a cell: everything but its pointwise functions."""
+    parts = bool(cell.separate), bool(cell.vectors), cell.second_product is not None
+    return len(cell.states), *parts, cell.recurrent_matrix, cell.norm, cell.kept == cell.states
+
+
+# One cell of each kind. Others differ from it in what they compute, which FEW cases show, not in how they are laid out.
+KINDS = list({kind_of(cell): name for name, cell in reversed(CELLS.items())}.values())[::-1]
+
+
+def of_cells(cases):
+    """(cell, case) for a test of both: every case for a cell of each kind, FEW of them for the other cells."""
+    cases = list(cases)
+    return [(cell, case) for cell in CELLS for case in cases if cell in KINDS or case in FEW]
+
+
 # Small enough for kernels that run uncompiled (0.01 s a cell); five units are a vector of four lanes and a rest of one.
 SMALL = Case(steps=3, layers=2, directions=2, lengths=(2, 1, 3))
 

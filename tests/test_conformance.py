@@ -5,7 +5,18 @@ from contextlib import contextmanager
 import naive
 import numpy as np
 import pytest
-from cases import CASES, SMALL, Case, assert_close, assert_same_bits, naive_forward, naive_gradients, problem
+from cases import (
+    CASES,
+    KINDS,
+    SMALL,
+    Case,
+    assert_close,
+    assert_same_bits,
+    naive_forward,
+    naive_gradients,
+    of_cells,
+    problem,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import config
@@ -52,14 +63,12 @@ def check_gradients(cell, case):
     assert_close(d_initial, expected_d_initial, EXACT, "d_initial")
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "case"), of_cells(CASES))
 def test_outputs_states_and_trace_are_those_of_the_equations(cell, case):
     check_forward(cell, CASES[case])
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "case"), of_cells(CASES))
 def test_every_gradient_is_that_of_the_equations(cell, case):
     check_gradients(cell, CASES[case])
 
@@ -114,8 +123,7 @@ def test_gradients_are_the_central_differences_of_the_forward_pass(cell):
 
 
 # Not for one unit: its gradients are single numbers, and a sum may cancel to far below the rounding of its terms.
-@pytest.mark.parametrize("case", [name for name, case in CASES.items() if case.hidden > 1])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "case"), of_cells(name for name, case in CASES.items() if case.hidden > 1))
 def test_float32_is_float64_within_its_rounding(cell, case):
     """Per array max|a - b| ≤ eps · T · L · (I + H) · max|b|."""
     case = CASES[case]
@@ -223,7 +231,7 @@ def check_replicas(cell, case, shared_x=False, dtype="float64"):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shared_x", [False, True], ids=["own x", "shared x"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_a_replica_has_the_bits_it_has_alone(cell, shared_x, dtype):
     check_replicas(cell, CASES["stacked, bidirectional, lengths"], shared_x, dtype)
 
@@ -281,7 +289,7 @@ def check_chunks(cell, case):
 
 
 @pytest.mark.parametrize("case", ["odd sizes", "two slices", "two slices, bidirectional, lengths"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_steps_in_chunks_are_those_of_the_equations(cell, case):
     check_chunks(cell, CASES[case])
 
@@ -311,7 +319,7 @@ def check_checkpoints(cell, case, dtype="float64"):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", ["stacked, bidirectional, lengths", "two slices, bidirectional, lengths"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_a_checkpointed_pass_has_the_same_bits(cell, case, dtype):
     check_checkpoints(cell, CASES[case], dtype)
 
@@ -367,7 +375,7 @@ def check_packed(cell, case, dtype="float64", count=None):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("count", [None, 3], ids=["alone", "replicas"])
 @pytest.mark.parametrize("case", ["one row", "stacked, bidirectional, lengths", "two slices, bidirectional, lengths"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_packed_parameters_change_no_bit(cell, case, count, dtype):
     check_packed(cell, CASES[case], dtype, count)
 
@@ -441,7 +449,7 @@ def test_a_row_has_the_bits_it_has_alone_and_cut_to_its_length(cell, dtype):
 
 
 @pytest.mark.parametrize("filler", [1e30, np.inf, np.nan])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_what_stands_in_the_padding_changes_no_bit(cell, filler):
     check_padding(cell, PADDED, filler)
 

@@ -6,11 +6,10 @@ import struct
 
 import numpy as np
 import pytest
-from cases import assert_same_bits
+from cases import KINDS, assert_same_bits
 from safetensors.numpy import save_file
 
 import recurlab as rl
-from recurlab.cells import CELLS
 from recurlab.layers import files
 
 SHAPES = {
@@ -33,7 +32,7 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("seed", [0, [1, 2, 3]], ids=["alone", "replicas"])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_what_was_saved_comes_back(path, cell, shape, seed):
     layer, params = network(cell, seed, **SHAPES[shape])
     rl.save(path, layer, params)

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from cases import KINDS
 from chance import assert_distribution, assert_mean, assert_not_mean
 from scipy import stats
 
@@ -245,7 +246,7 @@ def blocks(layer, array, gate):
     return array[..., g * layer.hidden_size : (g + 1) * layer.hidden_size]
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("name", INITS)
 def test_every_gate_gets_its_own_block(cell, name):
     layer = layer_of(cell)
