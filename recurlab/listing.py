@@ -8,7 +8,7 @@ from recurlab.experiment import SCALES
 
 
 def rows(what: str) -> list[dict]:
-    """The rows of one table: experiments, cells, inits, tasks, studies, figures or estimators."""
+    """The rows of one table: experiments, cells, inits, tasks, regularisers, optimisers, studies, …."""
     return LISTS[what]()
 
 
@@ -62,6 +62,22 @@ def list_tasks() -> list[dict]:
     ]
 
 
+def list_regularisers() -> list[dict]:
+    """Every noise and every penalty that training takes with a strength."""
+    from recurlab.models.regularised import NOISES
+    from recurlab.penalties import PENALTIES
+
+    noises = [{"name": name, "what": noise.says, "source": noise.source} for name, noise in NOISES.items()]
+    return noises + [{"name": name, "what": p.equation, "source": p.source} for name, p in PENALTIES.items()]
+
+
+def list_optimisers() -> list[dict]:
+    """Every rule by which training updates weights."""
+    from recurlab.optimise import RULES
+
+    return [{"name": name, "what": _first_line(inspect.unwrap(rule.update))} for name, rule in RULES.items()]
+
+
 def list_studies() -> list[dict]:
     """Every study with its parameters; those with a star may vary within a launch."""
     from recurlab.studies import STUDIES, load_study
@@ -109,6 +125,8 @@ LISTS = {
     "cells": list_cells,
     "inits": list_inits,
     "tasks": list_tasks,
+    "regularisers": list_regularisers,
+    "optimisers": list_optimisers,
     "studies": list_studies,
     "figures": list_figures,
     "estimators": list_estimators,

@@ -4,6 +4,7 @@ A regulariser is noise or a penalty with one strength for each replica: a rate, 
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,15 +83,40 @@ def at_test(net: Network, regulariser: str | None, strength, batch: Batch) -> Dr
     return Dropped(keep=_shares(net, batch, mean))
 
 
-NOISES: dict[str, Callable] = {
-    "weight_noise": _weight_noise,
-    "drop_connect": _multiplied(_drop_connect),
-    "drop_columns": _multiplied(noise.drop_recurrent_columns),
-    "dropout_inputs": _dropped("inputs", per_sequence=False),
-    "dropout_outputs": _dropped("outputs", per_sequence=False),
-    "variational_inputs": _dropped("inputs", per_sequence=True),
-    "variational_outputs": _dropped("outputs", per_sequence=True),
-    "zoneout": _zoneout,
+class Noise(NamedTuple):
+    """A noise of training: what it does at its strength, who has it, and the gradients under it."""
+
+    says: str
+    source: str
+    gradients: Callable
+
+
+DROPOUT = "Zaremba, Sutskever & Vinyals 2014", "Gal & Ghahramani 2016"
+NOISES: dict[str, Noise] = {
+    "weight_noise": Noise("weights + N(0, strength²), new at every update", "Graves 2011", _weight_noise),
+    "drop_connect": Noise(
+        "entries of W_hh dropped with this rate, the same for a minibatch",
+        "Wan et al. 2013; Merity, Keskar & Socher 2018",
+        _multiplied(_drop_connect),
+    ),
+    "drop_columns": Noise(
+        "units that W_hh does not see, with this rate, the same for a minibatch",
+        "Gal & Ghahramani 2016, who draw for every row",
+        _multiplied(noise.drop_recurrent_columns),
+    ),
+    "dropout_inputs": Noise("inputs dropped with this rate, new at every step", DROPOUT[0], _dropped("inputs", False)),
+    "dropout_outputs": Noise(
+        "outputs dropped with this rate, new at every step", DROPOUT[0], _dropped("outputs", False)
+    ),
+    "variational_inputs": Noise(
+        "inputs dropped with this rate, new for every row", DROPOUT[1], _dropped("inputs", True)
+    ),
+    "variational_outputs": Noise(
+        "outputs dropped with this rate, new for every row", DROPOUT[1], _dropped("outputs", True)
+    ),
+    "zoneout": Noise(
+        "states that stay as they are with this rate, h of an LSTM with a tenth of it", "Krueger et al. 2017", _zoneout
+    ),
 }
 REGULARISERS = (*NOISES, *PENALTIES)
 
@@ -127,7 +153,7 @@ def gradients(
         options = {"truncation": truncation, "penalised": penalised}
         if regulariser in PENALTIES:
             options["penalised"] = Penalised(PENALTIES[regulariser], strength[live])
-        noisy = NOISES.get(regulariser, _plain)
+        noisy = NOISES[regulariser].gradients if regulariser in NOISES else _plain
         found = noisy(net, own | readout, seeds[live], batch, update, strength[live], options)
         back = made_of.backward(net.layer, raw, own, {name: found.grads[name] for name in own})
         return found._replace(grads=back | {name: found.grads[name] for name in OUTPUT})

@@ -90,10 +90,10 @@ INIT = _name_of("an initialisation of `recurlab list inits`", _inits)
 MEMORY_TASK = _name_of("a task of `recurlab list tasks`", _tasks)
 WINDOW_TASK = _name_of("a task whose loss of the best guess from k inputs is known", _window_tasks)
 DATASET = _name_of("a dataset of `recurlab list tasks`", _datasets)
-RULE = _name_of("an optimiser: sgd, momentum, rmsprop or adam", _rules)
+RULE = _name_of("an optimiser of `recurlab list optimisers`", _rules)
 SCHEDULE = _name_of("a schedule: constant, linear, cosine or exponential", _schedules)
-PENALTY = _name_of("a penalty of `recurlab list penalties`", _penalties)
-REGULARISER = _name_of("a regulariser: noise or a penalty", _regularisers)
+PENALTY = _name_of("a penalty of `recurlab list regularisers`", _penalties)
+REGULARISER = _name_of("a regulariser of `recurlab list regularisers`", _regularisers)
 DTYPE = _name_of("float32 or float64", lambda: ("float32", "float64"))
 
 
