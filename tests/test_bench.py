@@ -311,7 +311,7 @@ def test_a_case_without_a_quiet_round_is_told_and_kept(monkeypatch):
     ("arguments", "part"),
     [
         (["singel"], "training, startup, got 'singel'"),
-        (["single", "--cells", "lstm,gruu"], "gru_reset_before, got 'gruu'"),
+        (["single", "--cells", "lstm,gruu"], "got 'gruu'"),
         (["single", "--figure", "picture.txt"], "picture.txt: the name must end in .pdf, .svg, .png"),
     ],
 )

@@ -86,7 +86,10 @@ def test_a_folder_that_is_none_is_named(shelf, monkeypatch):
         corpora.read(NAME)
 
 
-@pytest.mark.parametrize("content, name", [(CONTENT + b" ", NAME), (gzip.compress(b"", mtime=0), f"{NAME}.gz"), (b"", NAME)])
+OTHER = (CONTENT + b" ", NAME), (gzip.compress(b"", mtime=0), f"{NAME}.gz"), (b"", NAME)
+
+
+@pytest.mark.parametrize(("content", "name"), OTHER)
 def test_other_bytes_are_refused_with_the_path(shelf, content, name):
     put(shelf, content, name)
     with pytest.raises(
