@@ -269,6 +269,19 @@ def test_rows_of_a_seed_depend_on_that_seed_only(name):
             np.testing.assert_array_equal(values, rows_of(alone, 0)[column], err_msg=column)
 
 
+def test_rows_of_a_seed_go_on_after_it_has_solved_its_task_and_the_others_not():
+    learning = {"cell": "gru", "hidden_size": 16, "batch_size": 16, "updates": 400, "every": 20, "rule": "adam"}
+    learning |= {"penalty": None, "truncation": None, "solved_below": 0.2, "forget_bias": 1.0}
+    rate = {"learning_rate": np.full(3, 0.01)}
+    together = run("training", [0, 1, 2], **learning, **rate)
+    ends = [rows_of(together, r)["updates_needed"][0] for r in range(3)]
+    assert len(set(ends)) > 1 and min(ends) < 400
+    for r in range(3):
+        alone = run("training", [r], **learning, learning_rate=np.array([0.01]))
+        for column, values in rows_of(together, r).items():
+            np.testing.assert_array_equal(values, rows_of(alone, 0)[column], err_msg=column)
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_studies_whose_jobs_run_alone_are_those_that_measure_times(name):
     study = load_study(name)

@@ -46,9 +46,19 @@ def label_of(cell: str, weights: dict) -> str:
 
 
 def run(made: Setting, seeds, plan: Plan, length: int, batch_size: int, **options) -> Trained:
-    """Train the networks of a setting on fresh data of its task."""
+    """Train the networks of a setting on fresh data of its task; the history goes to the end of the budget."""
     draw = partial(_draw, made.task, length, batch_size, made.net.layer.dtype)
-    return train(made.net, made.params, seeds, draw, plan, what=f"{made.task.name}, {made.label}", **options)
+    found = train(made.net, made.params, seeds, draw, plan, what=f"{made.task.name}, {made.label}", **options)
+    return to_budget(found, plan)
+
+
+def to_budget(found: Trained, plan: Plan) -> Trained:
+    """With the last values at every point to the end of the budget: training ends with the last live network of a
+    launch, and the rows of a seed must not depend on the others.
+    """
+    points = np.append(np.arange(0, plan.updates, plan.every), plan.updates)
+    there = np.minimum(np.arange(len(points)), len(found.points) - 1)
+    return found._replace(points=points, history={name: values[there] for name, values in found.history.items()})
 
 
 def _draw(task: Task, length: int, batch_size: int, dtype: str, seeds, update: int):
