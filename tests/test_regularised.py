@@ -129,3 +129,12 @@ def test_a_replica_has_its_noise_alone_and_among_others():
 def test_wrong_settings_are_refused(options, told):
     with pytest.raises(ValueError, match=told):
         gradients(networks()[0], SEEDS, **options)
+
+
+@pytest.mark.parametrize("regulariser", ["norm_stabiliser", "activity"])
+def test_a_state_penalty_of_strength_0_adds_nothing_not_even_infinity(regulariser, monkeypatch):
+    net, params = networks()
+    infinite = PENALTIES[regulariser]._replace(function=lambda y, counted: (np.zeros(2), np.full_like(y, np.inf)))
+    monkeypatch.setitem(PENALTIES, regulariser, infinite)
+    plain, none = found(net, params), found(net, params, regulariser=regulariser)
+    assert all(np.array_equal(plain.grads[name], none.grads[name]) for name in params)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recurlab.layers.recurrent import backward
-from recurlab.models.gradients import arriving, loss_and_gradients
+from recurlab.models.gradients import entering_gradients, loss_and_gradients
 from recurlab.models.sequence import Batch, own_parameters
 from recurlab.studies import dynamics_in_training as study
 from recurlab.studies import trained
@@ -53,7 +53,7 @@ def test_gates_without_weights_stand_at_their_bias(cell, bias):
 @pytest.mark.parametrize("at", ["last", "every"])
 def test_what_arrives_at_the_layer_is_the_gradient_that_its_parameters_get(at):
     made, test = made_and_test("lstm", at)
-    tape, dy, d_state = arriving(made.net, made.params, test)
+    tape, dy, d_state = entering_gradients(made.net, made.params, test)
     found, _, _ = backward(made.net.layer, own_parameters(made.params), tape, dy, d_state)
     whole = loss_and_gradients(made.net, made.params, Batch(*test)).grads
     assert all(np.allclose(found[name], whole[name], rtol=1e-10, atol=1e-16) for name in found)

@@ -17,7 +17,6 @@ from recurlab.models.sequence import (
     Dropped,
     Network,
     Reading,
-    judged_back,
     last_steps,
     loss_of,
     of_group,
@@ -25,6 +24,7 @@ from recurlab.models.sequence import (
     own_parameters,
     owned,
     read,
+    readout_backward,
 )
 
 
@@ -95,7 +95,7 @@ def _joined(parts: list[Result]) -> Result:
     return Result(*(np.concatenate(value) for value in values), joined)
 
 
-def arriving(net: Network, params: dict, batch: Batch) -> tuple[Tape, np.ndarray, tuple]:
+def entering_gradients(net: Network, params: dict, batch: Batch) -> tuple[Tape, np.ndarray, tuple]:
     """The tape of a batch, and where the gradient of its loss enters: dL/dy (R, T, B, D·H), dL/dfinal states."""
     reading = read(net, params, batch, needs_y=True)
     _, _, d_out = loss_of(net, params, reading, batch)
@@ -113,7 +113,7 @@ def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None
     value = np.zeros(len(loss))
     if of == "states":
         value, d_penalty = penalised.penalty.function(reading.y, batch.weights)
-        dy = _plus(dy, d_penalty * _along(penalised.weight, d_penalty))
+        dy = _plus(dy, _weighted(penalised.weight, d_penalty))
     grads |= _to_parameters(net, reading, dy, d_state)
     if of == "gradients":
         value, more = penalised.penalty.function(net.layer, reading.own, reading.tape, dy, d_state)
@@ -126,7 +126,7 @@ def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None
 
 def _to_outputs(net: Network, params: dict, batch: Batch, reading: Reading, d_out, mask):
     """dL/dy or None, dL/dfinal states or None, and the gradients of the readout."""
-    grads, d_h = judged_back(params, reading.h, d_out)
+    grads, d_h = readout_backward(params, reading.h, d_out)
     if reading.y is not None and net.at == "every":
         dy = d_h.reshape(reading.y.shape)
         return (dy if mask is None else dy * mask), None, grads
@@ -263,8 +263,13 @@ def _plus(a, b):
 
 def _add(grads: dict, more: dict, weight: np.ndarray) -> dict:
     """grads + weight · more, for the parameters that stand in more."""
-    wanted = {name: np.where(_along(weight, g) > 0, g, 0) for name, g in more.items()}  # 0 · inf is no gradient
-    return grads | {name: grads[name] + _along(weight, g) * g for name, g in wanted.items()}
+    return grads | {name: grads[name] + _weighted(weight, g) for name, g in more.items()}
+
+
+def _weighted(weight: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """weight (R,) · g (R, …); 0 where the weight is, also of an infinite g."""
+    weight = _along(weight, g)
+    return weight * np.where(weight > 0, g, 0)
 
 
 def _sum(results: list[Result]) -> Result:

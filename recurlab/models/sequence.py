@@ -142,14 +142,14 @@ def last_steps(batch: Batch, y: np.ndarray) -> tuple:
     return np.arange(replicas)[:, None], ends, np.arange(rows)
 
 
-def judge(net, params: dict, h: np.ndarray, batch: Batch):
+def readout_loss(net, params: dict, h: np.ndarray, batch: Batch):
     """Loss (R,), error (R,) and dL/doutputs (R, N, O) of a readout of h (R, N, D·H), whatever network it comes from."""
     out = linear.forward(params["weight_out"], params["bias_out"], h)
     _, targets, weights, _, _ = _in_one_axis(net, batch)
     return LOSSES[net.loss](out, targets, weights)
 
 
-def judged_back(params: dict, h: np.ndarray, d_out: np.ndarray) -> tuple[dict, np.ndarray]:
+def readout_backward(params: dict, h: np.ndarray, d_out: np.ndarray) -> tuple[dict, np.ndarray]:
     """dL/doutputs -> gradients of the readout, and dL/dh."""
     out, d_h = linear.backward(params["weight_out"], h, d_out)
     return {"weight_out": out["weight"], "bias_out": out["bias"]}, d_h
@@ -157,7 +157,7 @@ def judged_back(params: dict, h: np.ndarray, d_out: np.ndarray) -> tuple[dict, n
 
 def loss_of(net: Network, params: dict, reading: Reading, batch: Batch):
     """`judge` of a reading."""
-    return judge(net, params, reading.h, batch)
+    return readout_loss(net, params, reading.h, batch)
 
 
 def _in_one_axis(net: Network, batch: Batch) -> Batch:

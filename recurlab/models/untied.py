@@ -13,7 +13,7 @@ from recurlab.layers.recurrent import Recurrent, Tape
 from recurlab.layers.recurrent import backward as back_one
 from recurlab.layers.recurrent import forward as run_one
 from recurlab.models.gradients import Result
-from recurlab.models.sequence import OUTPUT, Batch, Network, judge, judged_back, own_parameters
+from recurlab.models.sequence import OUTPUT, Batch, Network, own_parameters, readout_backward, readout_loss
 
 
 def untie(params: dict, steps: int) -> dict[str, np.ndarray]:
@@ -27,10 +27,10 @@ def forward(layer: Recurrent, params: dict, x: np.ndarray) -> tuple[np.ndarray, 
     replicas, steps = next(iter(params.values())).shape[:2]
     expect(x.shape[1] == steps, "x", f"T = {x.shape[1]} steps", f"T = {steps}: there are weights for no other number")
     expect(not layer.bidirectional, "layer", "a bidirectional one", "one that runs forwards")
-    for now in np.broadcast_to(x, (replicas, *x.shape[1:])).swapaxes(0, 1):
+    for x_t in np.broadcast_to(x, (replicas, *x.shape[1:])).swapaxes(0, 1):
         own = _of_step(params, len(tapes))
-        now = np.ascontiguousarray(now[:, None])
-        y, state, tape = run_one(layer, own, now, state, flush_denormals=SUPPORTED, check=False)
+        x_t = np.ascontiguousarray(x_t[:, None])
+        y, state, tape = run_one(layer, own, x_t, state, flush_denormals=SUPPORTED, check=False)
         outputs.append(y)
         tapes.append(tape)
     return np.concatenate(outputs, axis=1), tapes
@@ -58,7 +58,7 @@ def evaluate(net: Network, params: dict, batch: Batch) -> tuple[np.ndarray, np.n
     """Loss (R,) and error (R,) of a batch, forward alone."""
     _expect_whole(batch)
     y, _ = forward(net.layer, own_parameters(params), batch.x)
-    return judge(net, params, _read(net, y), batch)[:2]
+    return readout_loss(net, params, _read(net, y), batch)[:2]
 
 
 def loss_and_gradients(net: Network, params: dict, batch: Batch) -> Result:
@@ -67,8 +67,8 @@ def loss_and_gradients(net: Network, params: dict, batch: Batch) -> Result:
     own = own_parameters(params)
     y, tapes = forward(net.layer, own, batch.x)
     h = _read(net, y)
-    loss, error, d_out = judge(net, params, h, batch)
-    grads, d_h = judged_back(params, h, d_out)
+    loss, error, d_out = readout_loss(net, params, h, batch)
+    grads, d_h = readout_backward(params, h, d_out)
     dy = d_h.reshape(y.shape) if net.at == "every" else _at_last(y, d_h)
     return Result(loss, error, np.zeros(len(loss)), grads | backward(net.layer, own, tapes, dy)[0])
 

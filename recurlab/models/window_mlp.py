@@ -15,7 +15,7 @@ from recurlab.layers.loss import LOSSES
 from recurlab.layers.matrices import with_replicas
 from recurlab.layers.recurrent import DTYPES
 from recurlab.models.gradients import Result
-from recurlab.models.sequence import Batch, judge, judged_back
+from recurlab.models.sequence import Batch, readout_backward, readout_loss
 from recurlab.random import Stream, uniform
 
 
@@ -73,15 +73,15 @@ def windows(x: np.ndarray, window: int) -> np.ndarray:
 
 def evaluate(net: WindowMLP, params: dict, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Loss (R,) and error (R,) of a batch, forward alone."""
-    return judge(net, params, _hidden(params, _seen(net, batch)), batch)[:2]
+    return readout_loss(net, params, _hidden(params, _seen(net, batch)), batch)[:2]
 
 
 def loss_and_gradients(net: WindowMLP, params: dict, batch: Batch) -> Result:
     """The mean loss of each replica over what counts in the batch, and its gradient."""
     seen = _seen(net, batch)
     h = _hidden(params, seen)
-    loss, error, d_out = judge(net, params, h, batch)
-    grads, d_h = judged_back(params, h, d_out)
+    loss, error, d_out = readout_loss(net, params, h, batch)
+    grads, d_h = readout_backward(params, h, d_out)
     inner, _ = linear.backward(params["weight_hidden"], seen, d_h * (1 - h * h))
     grads |= {"weight_hidden": inner["weight"], "bias_hidden": inner["bias"]}
     return Result(loss, error, np.zeros(len(loss)), grads)

@@ -9,7 +9,7 @@ from recurlab.layers.recurrent import Tape, gate_blocks
 from recurlab.measures.gradient import gradient_by_lag
 from recurlab.measures.lyapunov import lyapunov
 from recurlab.measures.spectrum import eigenvalues, singular_values
-from recurlab.models.gradients import arriving
+from recurlab.models.gradients import entering_gradients
 from recurlab.models.sequence import Batch, Network, of_replicas, own_parameters
 from recurlab.studies import trained
 from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, MEMORY_TASK, POSITIVE, REAL, SIZE, one_of, optional
@@ -78,7 +78,7 @@ def _measure(
 ) -> dict[str, np.ndarray]:
     """All measures of the networks that are still trained, (live,) each."""
     batch, own = of_replicas(net, test, live), own_parameters(params)
-    tape, dy, d_state = arriving(net, params, batch)
+    tape, dy, d_state = entering_gradients(net, params, batch)
     logs = gradient_by_lag(net.layer, own, tape, dy, d_state)
     exponents = lyapunov(net.layer, own, batch.x, count=1, **waits)[..., 0].mean(axis=-1)
     found = {"gradient_rate": _rate(logs, lag), "lyapunov": exponents, "lyapunov_times_lag": np.abs(exponents) * lag}
