@@ -11,7 +11,7 @@ import pytest
 from engine import REPRODUCIBLE, ROOT, TINY, call, contents, environment, write
 
 FIGURE = {"plot": "points", "caption": "How *far* apart, by_cell |x|.", "x": "cell", "y": "relative_difference"}
-DATA = os.environ.get("RECURLAB_DATA")
+DATA = os.environ.get("RECURLAB_DATA") and os.path.abspath(os.environ["RECURLAB_DATA"])  # jobs run in other folders
 SMALL = {**TINY, "block": 3, "figures": {"far": FIGURE}}
 
 
