@@ -32,7 +32,7 @@ def dropout_mask(seeds, purpose: str, step: int, shape: tuple, rate, dtype) -> n
 
 
 def dropout(seeds, place: str, step: int, size: tuple, rate, dtype, per_sequence: bool = False) -> np.ndarray:
-    """Factors for the units of `size` = (T, B, F) at a place ("inputs", "between layers 0 and 1", "outputs").
+    """Factors for the units of `size` = (T, B, F) at a place ("inputs", "between 0", "outputs").
 
     Fresh at every step (Zaremba, Sutskever & Vinyals 2014), (R, T, B, F), or `per_sequence` one for all steps of a row
     (the variational dropout of Gal & Ghahramani 2016), (R, 1, B, F). Places have masks of their own.

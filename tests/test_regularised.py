@@ -21,11 +21,16 @@ def drawn(name, *shape):
     return normal(Stream(0, f"test {name}"), shape)
 
 
-def networks(cell="rnn_tanh", at="every", parametrisation="free"):
-    net = network(recurrent(cell, 2, H, dtype="float64"), 3, "cross_entropy", at)
+def networks(cell="rnn_tanh", at="every", parametrisation="free", layers=1):
+    net = network(recurrent(cell, 2, H, layers, dtype="float64"), 3, "cross_entropy", at)
     start = {"unitary": "unitary", "cayley": "orthogonal"}.get(parametrisation, "gaussian")
     own = init(net.layer, SEEDS.tolist(), recurrent=start, bias="uniform")
     return net, PARAMETRISATIONS[parametrisation].raw(net.layer, own) | readout(net, SEEDS)
+
+
+def depth(regulariser):
+    """The layers that a regulariser needs."""
+    return 2 if regulariser.endswith("_between") else 1
 
 
 def batch(at="every"):
@@ -50,7 +55,7 @@ def assert_slopes(net, params, total, grads, given=()):
 @pytest.mark.parametrize("at", sequence.PLACES)
 @pytest.mark.parametrize("regulariser", [name for name in REGULARISERS if not name.startswith("omega")])
 def test_gradients_are_the_slopes_of_loss_and_strength_times_penalty(regulariser, at):
-    net, params = networks(at=at)
+    net, params = networks(at=at, layers=depth(regulariser))
     options = {"regulariser": regulariser, "strength": np.array([0.2, 0.4])}
 
     def total(p):
@@ -73,7 +78,7 @@ def test_omega_adds_strength_times_its_gradient(regulariser):
 
 @pytest.mark.parametrize("regulariser", NOISES)
 def test_noise_of_strength_0_leaves_every_bit(regulariser):
-    net, params = networks("gru")
+    net, params = networks("gru", layers=depth(regulariser))
     plain, quiet = found(net, params), found(net, params, regulariser=regulariser)
     loud = found(net, params, regulariser=regulariser, strength=0.5)
     assert all(np.array_equal(plain.grads[name], quiet.grads[name]) for name in params)
@@ -106,8 +111,8 @@ def test_weights_stay_orthogonal_while_they_are_trained(parametrisation):
 
 
 def test_a_replica_has_its_noise_alone_and_among_others():
-    net, params = networks()
     for regulariser in NOISES:
+        net, params = networks(layers=depth(regulariser))
         both = found(net, params, regulariser=regulariser, strength=0.3)
         own, one = {name: array[1:] for name, array in params.items()}, sequence.of_replicas(net, batch(), slice(1, 2))
         alone = gradients(net, SEEDS[1:], regulariser, 0.3)(own, np.arange(1), one, 7, None)

@@ -61,6 +61,7 @@ class Tape(NamedTuple):
     passes: tuple[Pass, ...]
     lengths: np.ndarray  # (B,)
     replicated: bool
+    between: np.ndarray | None = None  # (R, L-1, T or 1, B, D·H), factors of what each layer but the last hands on
 
 
 def recurrent(
@@ -205,6 +206,7 @@ def forward(
     checkpoint=False,
     output=True,
     keep=None,
+    between=None,
 ):
     """Run the layer: x ([R,] T, B, I) -> y ([R,] T, B, D·H), final states, tape.
 
@@ -216,12 +218,14 @@ def forward(
     None is returned for it: the final states are enough for a loss at the last step. `keep` is zoneout (Krueger et al.
     2017): for each state an array ([R,] L·D, T, B, H) of k in [0, 1], or one number for all, and the state is k times
     what the cell gives plus 1 - k times the old one. Masks of 0 and 1 are for training, their mean is for testing.
+    `between` ([R,] L-1, T or 1, B, D·H) multiplies what each layer but the last hands on: dropout between layers.
 
     Raises ValueError naming the argument for a wrong shape, dtype, name or, with `check`, a value that is not finite.
     """
     replicas = check_params(layer, params, check)
     x, state, lengths = _check_inputs(layer, replicas, x, state, lengths, check)
     shares = _check_keep(layer, replicas, keep, *x.shape[1:3])
+    between = _check_between(layer, replicas, between, *x.shape[1:3], check)
     check_supported(flush_denormals)
     runs, finals = [], []
     for level in range(layer.num_layers):
@@ -238,10 +242,10 @@ def forward(
             )
             runs.append(run)
             finals.append(final)
-        x = y
+        x = y * between[:, level] if between is not None and level < layer.num_layers - 1 else y
     final = _outward(np.stack(finals, axis=2), replicas)
     y = None if not output else y if replicas is not None else y[0]
-    return y, final, Tape(layer, tuple(runs), lengths, replicas is not None)
+    return y, final, Tape(layer, tuple(runs), lengths, replicas is not None, between)
 
 
 def backward(
@@ -273,7 +277,7 @@ def backward(
             d_initial[:, :, k] = back_pass(
                 tape.passes[k], params, dy, d * layer.hidden_size, d_final, d_below, grads, flush_denormals
             )
-        dy = d_below
+        dy = d_below * tape.between[:, level - 1] if tape.between is not None and level > 0 else d_below
     grads = {name: grads[name] if tape.replicated else grads[name][0] for name in params}
     dx = dy if tape.replicated or dy is None else dy[0]
     return grads, dx, _outward(d_initial, len(dstate) if tape.replicated else None)
@@ -370,6 +374,17 @@ def _check_keep(layer, replicas, keep, steps, batch) -> list[np.ndarray] | None:
         expect(array.min() >= 0 and array.max() <= 1, f"keep {name}", f"{array.min()} to {array.max()}", "0 to 1")
     whole = np.stack([with_replicas(array, 4) for array in arrays])
     return [np.ascontiguousarray(whole[:, :, k]) for k in range(len(layer.passes))]
+
+
+def _check_between(layer, replicas, between, steps, batch, finite) -> np.ndarray | None:
+    """The factors between layers with a replica axis, or None."""
+    if between is None:
+        return None
+    steps = 1 if np.ndim(between) >= 4 and between.shape[-3] == 1 else steps
+    shape = (layer.num_layers - 1, steps, batch, layer.directions * layer.hidden_size)
+    full = shape if replicas is None else (replicas, *shape)
+    expect_array("between", between, full, layer.dtype, "([R,] L-1, T or 1, B, D·H)", finite)
+    return with_replicas(between, 4)
 
 
 def _describe(value) -> str:

@@ -244,7 +244,8 @@ def _times(result: Result, share: np.ndarray | float) -> Result:
 
 def _refuse_untruncatable(batch: Batch, penalised: Penalised | None, dropped: Dropped) -> None:
     """Windows are the same for all rows, so rows of their own length need weights; only weights can be penalised."""
-    expect(dropped.keep is None, "truncation", "zoneout", "a gradient through all steps")
+    noisy = dropped.keep is not None or dropped.between is not None
+    expect(not noisy, "truncation", "zoneout or dropout between layers", "a gradient through all steps")
     expect(batch.lengths is None and batch.ends is None, "truncation", "rows of different length", "weights for them")
     wanted = "a penalty on weights where gradients are truncated"
     expect(

@@ -53,6 +53,20 @@ def _dropped(place: str, per_sequence: bool):
     return gradients
 
 
+def _between(per_sequence: bool):
+    """Dropout of what a layer hands on to the next, with masks of its own for each."""
+
+    def gradients(net, params, seeds, batch, update, strength, options) -> Result:
+        size = (*batch.x.shape[-3:-1], net.layer.directions * net.layer.hidden_size)
+        masks = [
+            noise.dropout(seeds, f"between {level}", update, size, strength, net.layer.dtype, per_sequence)
+            for level in range(net.layer.num_layers - 1)
+        ]
+        return loss_and_gradients(net, params, batch, dropped=Dropped(between=np.stack(masks, axis=1)), **options)
+
+    return gradients
+
+
 def _shares(net, batch, of_state: Callable) -> tuple[np.ndarray, ...]:
     """of_state(rate factor of a state, its name, shape) for every state; h of a cell with a memory has a tenth."""
     states = net.layer.spec.states
@@ -89,6 +103,7 @@ class Noise(NamedTuple):
     says: str
     source: str
     gradients: Callable
+    layers: int = 1  # at least
 
 
 DROPOUT = "Zaremba, Sutskever & Vinyals 2014", "Gal & Ghahramani 2016"
@@ -108,17 +123,28 @@ NOISES: dict[str, Noise] = {
     "dropout_outputs": Noise(
         "outputs dropped with this rate, new at every step", DROPOUT[0], _dropped("outputs", False)
     ),
+    "dropout_between": Noise(
+        "what a layer hands on to the next dropped with this rate, new at every step", DROPOUT[0], _between(False), 2
+    ),
     "variational_inputs": Noise(
         "inputs dropped with this rate, new for every row", DROPOUT[1], _dropped("inputs", True)
     ),
     "variational_outputs": Noise(
         "outputs dropped with this rate, new for every row", DROPOUT[1], _dropped("outputs", True)
     ),
+    "variational_between": Noise(
+        "what a layer hands on to the next dropped with this rate, new for every row", DROPOUT[1], _between(True), 2
+    ),
     "zoneout": Noise(
         "states that stay as they are with this rate, h of an LSTM with a tenth of it", "Krueger et al. 2017", _zoneout
     ),
 }
 REGULARISERS = (*NOISES, *PENALTIES)
+
+
+def layers_needed(regulariser: str | None) -> int:
+    """The layers without which it does nothing."""
+    return NOISES[regulariser].layers if regulariser in NOISES else 1
 
 
 def takes_a_rate(regulariser: str | None) -> bool:
@@ -143,6 +169,8 @@ def gradients(
     expect_choice("parametrisation", parametrisation, PARAMETRISATIONS)
     seeds, strength = np.asarray(seeds), np.broadcast_to(np.asarray(strength, float), np.shape(seeds))
     expect(bool(np.all(np.isfinite(strength) & (strength >= 0))), "strength", strength, "finite numbers ≥ 0")
+    layers, wanted = net.layer.num_layers, f"at least {layers_needed(regulariser)} for {regulariser}"
+    expect(layers >= layers_needed(regulariser), "num_layers", layers, wanted)
     rates = takes_a_rate(regulariser)
     expect(not rates or bool(np.all(strength < 1)), "strength", strength, f"rates below 1 for {regulariser}")
     made_of = PARAMETRISATIONS[parametrisation]

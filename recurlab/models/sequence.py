@@ -48,6 +48,7 @@ class Dropped(NamedTuple):
     inputs: np.ndarray | None = None  # (R, T or 1, B, I)
     outputs: np.ndarray | None = None  # (R, T or 1, B, D·H)
     keep: tuple[np.ndarray, ...] | None = None  # for each state (R, L·D, T, B, H)
+    between: np.ndarray | None = None  # (R, L-1, T or 1, B, D·H)
 
 
 NOTHING = Dropped()
@@ -75,8 +76,8 @@ def _drawn_readout(seed: int, shape: tuple[int, int], sd: float | None) -> np.nd
 
 def of_group(dropped: Dropped, group: slice) -> Dropped:
     """The factors of some replicas."""
-    inputs, outputs = (mask if mask is None else mask[group] for mask in dropped[:2])
-    return Dropped(inputs, outputs, dropped.keep and tuple(mask[group] for mask in dropped.keep))
+    inputs, outputs, between = (None if mask is None else mask[group] for mask in (*dropped[:2], dropped.between))
+    return Dropped(inputs, outputs, dropped.keep and tuple(mask[group] for mask in dropped.keep), between)
 
 
 def evaluate(net: Network, params: dict, batch: Batch, dropped: Dropped = NOTHING) -> tuple[np.ndarray, np.ndarray]:
@@ -125,8 +126,9 @@ def read(net: Network, params: dict, batch: Batch, state=None, dropped: Dropped 
     own, mask = own_parameters(params), dropped.outputs
     at_end = net.at == "last" and batch.ends is None and mask is None
     x = batch.x if dropped.inputs is None else batch.x * dropped.inputs
-    options = {"flush_denormals": SUPPORTED, "check": False, "output": needs_y or not at_end, "keep": dropped.keep}
-    y, final, tape = forward(net.layer, own, x, state, batch.lengths, **options)
+    options = {"flush_denormals": SUPPORTED, "check": False, "output": needs_y or not at_end}
+    masks = {"keep": dropped.keep, "between": dropped.between}
+    y, final, tape = forward(net.layer, own, x, state, batch.lengths, **options, **masks)
     if at_end:
         return Reading(own, tape, y, final, final[0][:, -1])
     seen = y if mask is None else y * mask

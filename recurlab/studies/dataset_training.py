@@ -79,6 +79,8 @@ def problems(given: dict) -> list[str]:
         found.append(f"patience: {given['dataset']} has no validation rows that could stop a run, wanted null")
     if regularised.takes_a_rate(given["regulariser"]) and given["strength"] >= 1:
         found.append(f"strength: got {given['strength']}, wanted a rate below 1 for {given['regulariser']}")
+    if regularised.layers_needed(given["regulariser"]) > 1:
+        found.append(f"regulariser: {given['regulariser']} is for two layers or more, this study has one")
     if given["limit"] is not None and given["limit"] < given["batch_size"]:
         found.append(f"limit: got {given['limit']}, wanted at least batch_size = {given['batch_size']}")
     return found
