@@ -25,23 +25,24 @@ MODULES = *LAYERS, *dict.fromkeys(CHECKED_BY.values())
 CHANGED = "recurlab", "test_parametrise", *MODULES  # imported anew for every change
 
 
-def notice(modules):
-    """(check, message) of the first check that fails on the copy as it stands, or None."""
+def notice(modules, sooner=()):
+    """(check, message) of the first check that fails on the copy as it stands, those of `sooner` first, or None."""
     for name in [name for name in sys.modules if name.split(".")[0] in CHANGED]:
         del sys.modules[name]
     importlib.invalidate_caches()
     reached = "import"
     try:
-        for module in modules:
-            for name, (check, *arguments) in importlib.import_module(module).CHECKS.items():
-                reached = name
-                check(*arguments)
+        checks = {name: of for module in modules for name, of in importlib.import_module(module).CHECKS.items()}
+        for name in [*(name for name in sooner if name in checks), *(name for name in checks if name not in sooner)]:
+            reached = name
+            check, *arguments = checks[name]
+            check(*arguments)
     except Exception as error:
         return reached, f"{type(error).__name__}: {error}".splitlines()[0]
     return None
 
 
-def notice_change(package, edits):
+def notice_change(package, edits, sooner=()):
     """As `notice`, by whose checks look at what is edited, with the edits in place; afterwards all is as it was."""
     checked = [CHECKED_BY[path] for path, _, _ in edits if path in CHECKED_BY]
     modules = (dict.fromkeys(checked) or LAYERS) if edits else MODULES
@@ -51,10 +52,19 @@ def notice_change(package, edits):
         text = (package / path).read_text(encoding="utf-8")
         (package / path).write_text(text.replace(old, new), encoding="utf-8")
     try:
-        return notice(modules)
+        return notice(modules, sooner)
     finally:
         for path, text in before.items():
             path.write_text(text, encoding="utf-8")
+
+
+def notice_changes(package, changes):
+    """What notices each change. Changes come file by file: the checks that noticed those before go first."""
+    noticed, sooner = {}, []
+    for name, edits in changes.items():
+        noticed[name] = found = notice_change(package, edits, sooner)
+        sooner = [found[0], *(check for check in sooner if check != found[0])] if found else sooner
+    return noticed
 
 
 def main(tests, package, folder):
@@ -65,7 +75,7 @@ def main(tests, package, folder):
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
     sys.path[:0] = [folder, tests]
     changes = json.load(sys.stdin)
-    json.dump({name: notice_change(copy, edits) for name, edits in changes.items()}, sys.stdout)
+    json.dump(notice_changes(copy, changes), sys.stdout)
 
 
 if __name__ == "__main__":
