@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recurlab import __version__
+from recurlab.files import read_json, write_json
 from recurlab.studies import STUDIES
 
 PACKAGE = Path(__file__).resolve().parent
@@ -54,11 +56,14 @@ def _digest_of(modules: set[str]) -> str:
     """SHA-256, 12 digits, of the modules and all they import of recurlab."""
     found: dict[str, str] = {}
     waiting = set(modules)
+    known = _known_sources()
+    before = dict(known)
     while waiting:
         name = waiting.pop()
-        path = module_file(name)
-        found[name], imported = _read_source(path, path.stat().st_mtime_ns, name)
+        found[name], imported = _read_source(module_file(name), name, known)
         waiting |= set(imported) - found.keys()
+    if known != before:
+        _keep_sources(known)
     return hashlib.sha256("\n".join(f"{name} {found[name]}" for name in sorted(found)).encode()).hexdigest()[:12]
 
 
@@ -71,13 +76,39 @@ def module_file(name: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+def _read_source(path: Path, name: str, known: dict) -> tuple[str, list[str]]:
+    """(digest of a file's normalised syntax, the recurlab modules it imports); read again when it has changed.
+
+    `known` is where both are looked up and noted: every job of a workflow asks, and to read 76 files takes 0.25 s.
+    """
+    state = path.stat()
+    same = [str(path), state.st_mtime_ns, state.st_size]
+    if name not in known or known[name][0] != same:
+        words, imports = normal_form(ast.parse(path.read_bytes(), str(path)))
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        imported = [module for node in imports for module in _imports(node, package)]
+        known[name] = [same, hashlib.sha256(" ".join(words).encode()).hexdigest(), imported]
+    return known[name][1], known[name][2]
+
+
+def _sources_file() -> Path:
+    """Beside the package's bytecode, one for each Python: its syntax trees are its own."""
+    return PACKAGE / "__pycache__" / f"sources.{sys.implementation.cache_tag}.json"
+
+
 @cache
-def _read_source(path: Path, changed: int, name: str) -> tuple[str, tuple[str, ...]]:
-    """(digest of a file's normalised syntax, the recurlab modules it imports); read again when its time has changed."""
-    words, imports = normal_form(ast.parse(path.read_bytes(), str(path)))
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    imported = tuple(module for node in imports for module in _imports(node, package))
-    return hashlib.sha256(" ".join(words).encode()).hexdigest(), imported
+def _known_sources() -> dict:
+    """What earlier processes read of the sources; empty where that was not kept."""
+    try:
+        return read_json(_sources_file())
+    except (OSError, ValueError):
+        return {}
+
+
+def _keep_sources(known: dict) -> None:
+    """For the next process, if the folder can be written."""
+    with suppress(OSError):
+        write_json(_sources_file(), known)
 
 
 def normal_form(tree: ast.AST) -> tuple[list[str], list]:

@@ -1,5 +1,6 @@
 """Experiments: what a YAML file becomes, and everything that is refused before anything runs."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -301,7 +302,7 @@ def sources(folder, monkeypatch):
         (package / name).write_text(text.replace(old, new, 1), encoding="utf-8")
 
     def digests():
-        provenance._read_source.cache_clear()
+        provenance._known_sources.cache_clear()
         return provenance.source_digest("unrolling"), provenance.source_digest("gradient_decay")
 
     return SimpleNamespace(edit=edit, digests=digests)
@@ -332,6 +333,20 @@ def test_imported_modules_count_and_others_do_not(sources):
     assert second[0] != first[0] and second[1] != first[1]
     sources.edit("results.py", "\nimport", "\nimport this\nimport")
     assert sources.digests() == second
+
+
+def test_what_was_read_of_the_sources_is_kept_for_the_next_process(sources):
+    first = sources.digests()
+    kept = provenance._sources_file()
+    assert provenance.PACKAGE in kept.parents and "recurlab.studies.unrolling" in json.loads(kept.read_text())
+    kept.write_text("{damaged", encoding="utf-8")
+    assert sources.digests() == first
+    known = {name: [same, "0" * 64, []] for name, (same, *_) in json.loads(kept.read_text()).items()}
+    kept.write_text(json.dumps(known), encoding="utf-8")
+    assert sources.digests() != first  # it is looked up
+    kept.unlink()
+    kept.parent.chmod(0o500)
+    assert sources.digests() == first
 
 
 # a job of a workflow expands everything again

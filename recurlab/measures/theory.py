@@ -5,8 +5,7 @@ from math import comb
 from typing import NamedTuple
 
 import numpy as np
-from scipy.integrate import quad
-from scipy.optimize import brentq
+import scipy  # its modules are loaded where they are first used: integrate and optimize take 0.2 s
 from scipy.special import expit, gammainc, gammaln, logit, polygamma, psi, xlogy
 
 from recurlab.layers.checks import expect, expect_choice, expect_size
@@ -149,7 +148,7 @@ def _variance(phi: Activation, activation: str, gain: float, drive: float) -> fl
     high = gain**2 + drive
     if low >= high:  # gain 0
         return low
-    return brentq(lambda q: gain**2 * phi.square(q) + drive - q, low, high, xtol=1e-15, rtol=1e-15)
+    return scipy.optimize.brentq(lambda q: gain**2 * phi.square(q) + drive - q, low, high, xtol=1e-15, rtol=1e-15)
 
 
 def network_exponent(cell: str, init_name: str, gain: float, drive: float) -> float:
@@ -176,7 +175,7 @@ def critical_gain(drive: float) -> float:
     high = 1.0
     while missing(high) < 0:
         high *= 2
-    return float(phi.slope(brentq(missing, drive, high, xtol=1e-15, rtol=1e-15)) ** -0.5)
+    return float(phi.slope(scipy.optimize.brentq(missing, drive, high, xtol=1e-15, rtol=1e-15)) ** -0.5)
 
 
 # One unit
@@ -195,7 +194,7 @@ def latch_gradient(w: float) -> float:
     if w == 1:
         return 1.0
     fold = np.arctanh(np.sqrt(1 - 1 / w))  # the maximum of w tanh a - a, hence below the root
-    root = brentq(lambda a: w * np.tanh(a) - a, fold, w, xtol=1e-15, rtol=1e-15)
+    root = scipy.optimize.brentq(lambda a: w * np.tanh(a) - a, fold, w, xtol=1e-15, rtol=1e-15)
     return float(4 * w * np.exp(-2 * root) / (1 + np.exp(-2 * root)) ** 2)
 
 
@@ -222,5 +221,5 @@ def half_life(bias) -> np.ndarray:
 def chrono_retention(t_max: float, lag: float) -> float:
     """E σ(b)^t = (1/(T_max-2)) ∫_1^{T_max-1} (u/(1+u))^t du for chrono biases b = ln u (Tallec & Ollivier 2018)."""
     expect(t_max > 2, "t_max", t_max, "a value > 2")
-    total, _ = quad(lambda u: (u / (1 + u)) ** lag, 1, t_max - 1, epsabs=0, epsrel=1e-12, limit=200)
+    total, _ = scipy.integrate.quad(lambda u: (u / (1 + u)) ** lag, 1, t_max - 1, epsabs=0, epsrel=1e-12, limit=200)
     return total / (t_max - 2)
