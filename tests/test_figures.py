@@ -251,6 +251,14 @@ def test_runs_that_failed_are_open_marks_side_by_side(painted):
     assert len(set(failed[1].get_xdata())) == 6 and np.ptp(failed[1].get_xdata()) < 0.3
 
 
+def test_runs_of_settings_that_do_not_cross_leave_a_panel_empty(painted):
+    table = times_table().query("cell == 'lstm' or length == 50")
+    figure = {"plot": "runs", "x": "length", "y": "updates", "solved": "solved", "col": "length", "row": "cell"}
+    drawn = painted(figure, table)
+    marks = [sum(len(line.get_xdata()) for line in axes.get_lines()) for axes in drawn.axes]
+    assert sorted(marks) == [0, 0, 6, 6, 6, 6]
+
+
 @pytest.mark.parametrize("density", ["uniform", "disc_radius", "quarter_circle", "semicircle", "normal"])
 def test_densities_have_area_one(density):
     rows = plotted("histogram", density=density)

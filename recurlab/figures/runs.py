@@ -32,7 +32,7 @@ def rows(frame, figure: dict):
 def paint(axes, rows, figure: dict, look) -> None:
     """The marks of a hue side by side in the order of their seeds, and the medians as short bars."""
     strands = list(look.strands(rows, figure, DODGE))
-    width = WIDE * DODGE / len(strands)
+    width = WIDE * DODGE / max(len(strands), 1)  # a panel of settings that were not run is empty
     for strand in strands:
         own, pen = strand.rows, {"color": strand.colour, "marker": strand.marker, "linestyle": "none"}
         for success, fill in ((1, strand.colour), (0, "white")):
