@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recurlab.layers.checks import expect
-from recurlab.models.ngram.counting import Counts, pruned
+from recurlab.models.ngram.counting import Counts, Trie, pruned
 from recurlab.models.ngram.model import Model
 
 ROOM = 3e-6  # where the words that h lacks have less than this of p', δ goes to all words (SRILM's Prob_Epsilon)
@@ -64,7 +64,7 @@ def estimated(
     tree, values = counts.trie, counts.counts if values is None else values
     cutoffs = _checked_cutoffs(cutoffs, tree.order)
     p, back, kept = np.full(len(tree.words), 1 / counts.size), np.ones(len(tree.words)), np.ones(len(tree.words), bool)
-    contexts, totals = tree.parents, np.bincount(tree.parents, values)
+    contexts, totals = tree.parents, sums_behind(tree, values)
     for k in range(1, tree.order + 1):
         nodes, above = tree.level(k), tree.level(k - 1)
         level = Level(k, values[nodes], contexts[nodes] - above.start, np.maximum(totals[above], 1))
@@ -73,12 +73,17 @@ def estimated(
         lower = p[0] if direct else p[tree.lower[nodes]]
         p[nodes], back[above] = _filled(level, split, np.broadcast_to(lower, level.counts.shape), kept[nodes])
     if counts.end is not None:
-        p[1] = 0  # <s>
+        p[1], kept[1] = 0, True  # <s>
     if not kept.all():
         tree, nodes = pruned(tree, kept)
         p, back = p[nodes], back[nodes]
     with np.errstate(divide="ignore"):
         return Model(tree, np.log(p), np.log(back), counts.size, counts.end, direct)
+
+
+def sums_behind(tree: Trie, values: np.ndarray) -> np.ndarray:
+    """Σ over the children of every node, (M,)."""
+    return np.bincount(tree.parents, values, len(tree.words))
 
 
 def _checked_cutoffs(cutoffs: Sequence[int] | None, order: int) -> tuple[int, ...]:

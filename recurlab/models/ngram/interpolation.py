@@ -12,7 +12,7 @@ import numpy as np
 
 from recurlab.layers.checks import expect
 from recurlab.models.ngram.counting import BEGIN, Counts, Trie, count, find
-from recurlab.models.ngram.estimate import Level, Shares, estimated
+from recurlab.models.ngram.estimate import Level, Shares, estimated, sums_behind
 from recurlab.models.ngram.model import Model
 
 BUCKETS = 32  # T(h) of 1, of 2 and 3, of 4 … 7, …
@@ -107,7 +107,7 @@ def _events(counts: Counts, held_out) -> Events:
 
     nodes = _suffixes(other.trie)
     contexts = np.append(other.trie.parents, -1)[nodes]
-    occurrences, totals = less(counts.counts, nodes), less(np.bincount(counts.trie.parents, counts.counts), contexts)
+    occurrences, totals = less(counts.counts, nodes), less(sums_behind(counts.trie, counts.counts), contexts)
     seen = np.maximum(totals, 1)
     return Events(other.counts[nodes.max(axis=0)], occurrences / seen, np.where(totals > 0, _bucket(seen), -1))
 

@@ -2,7 +2,7 @@
 
 c(h w) is how often w followed h, T(h) = Σ_w c(h w), N(h) the number of different w, p' the probability without the
 first word of h, n_r the number of n-grams of a length that occur r times. Each takes counts and returns a model;
-`cutoffs` and `uniform` are those of `estimate.estimated`.
+`cutoffs` and, where p' matters to unigrams, `uniform` are those of `estimate.estimated`.
 """
 
 from collections.abc import Callable
@@ -19,15 +19,15 @@ from recurlab.models.ngram.model import Model
 MOST_DISCOUNTED = (1, 7)  # Good-Turing trusts larger counts: of unigrams, of longer n-grams (SRILM's gtmax)
 
 
-def maximum_likelihood(counts: Counts, **options) -> Model:
+def maximum_likelihood(counts: Counts, cutoffs=None) -> Model:
     """p(w | h) = c(h w) / T(h); a word that never followed h is impossible."""
-    return estimated(counts, lambda level: Shares(level.counts / level.of(level.totals), 0.0), **options)
+    return estimated(counts, lambda level: Shares(level.counts / level.of(level.totals), 0.0), cutoffs)
 
 
-def add_k(counts: Counts, k: float = 1.0, **options) -> Model:
-    """p(w | h) = (c(h w) + k) / (T(h) + k V): Laplace's rule for k = 1, Lidstone's for any k > 0."""
+def add_k(counts: Counts, k: float = 1.0) -> Model:
+    """p(w | h) = (c(h w) + k) / (T(h) + k V), k > 0: Laplace's rule for k = 1, Lidstone's for any; without cut-offs."""
     expect(k > 0, "k", k, "a number > 0")
-    return estimated(counts, partial(_added, k * counts.size), direct=True, **options)
+    return estimated(counts, partial(_added, k * counts.size), direct=True)
 
 
 def _added(added: float, level: Level) -> Shares:
