@@ -114,7 +114,7 @@ BROKEN = {  # name: (what stands there, what comes in its place, the message)
     "cut": (
         OTHER[OTHER.index("x y z") - 6 :],
         "",
-        r"line 20: expected one of 1 entries: .*, found the end of the file",
+        r"line 21: expected one of 1 entries: .*, found the end of the file",
     ),
     "not UTF-8": ("-0.5 z", "-0.5 \udcff", r"line 9: expected a name in UTF-8, found b'\\xff'"),
 }
