@@ -24,6 +24,7 @@ from recurlab.models.ngram import (
     known_lengths,
     log_probabilities,
     next_distribution,
+    shortened,
     stream,
 )
 from recurlab.models.ngram.counting import find
@@ -70,6 +71,14 @@ def test_counts_are_those_of_a_dict(protocol, order):
     found = {gram: c for gram, c in zip(grams, counts.counts.tolist(), strict=True) if c}
     assert found == naive_ngram.occurrences(tokens.tolist(), order, end)
     assert np.diff(tree.starts).tolist() == [sum(len(gram) == k for gram in grams) for k in range(order + 1)]
+
+
+def test_counts_of_fewer_words_are_those_counted_so():
+    counts = count(text(), SIZE, 5, "reset", END)
+    for order in (1, 3, 5, 7):
+        expected, found = count(text(), SIZE, min(order, 5), "reset", END), shortened(counts, order)
+        assert all(np.array_equal(*pair) for pair in zip(found.trie, expected.trie, strict=True))
+        assert np.array_equal(found.counts, expected.counts) and found[2:] == expected[2:]
 
 
 def test_ids_up_to_two_to_the_31_count():

@@ -6,7 +6,7 @@ perplexity = np.exp(-log_probabilities(model, text.test).mean())
 """
 
 from recurlab.models.ngram.arpa import read_arpa, write_arpa
-from recurlab.models.ngram.counting import Counts, Trie, count
+from recurlab.models.ngram.counting import Counts, Trie, count, shortened
 from recurlab.models.ngram.estimate import SRILM_CUTOFFS
 from recurlab.models.ngram.model import Model, known_lengths, log_probabilities, next_distribution, stream
 from recurlab.models.ngram.smoothing import SMOOTHINGS
@@ -22,6 +22,7 @@ __all__ = [
     "log_probabilities",
     "next_distribution",
     "read_arpa",
+    "shortened",
     "stream",
     "write_arpa",
 ]

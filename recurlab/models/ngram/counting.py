@@ -116,6 +116,16 @@ def keys(node: np.ndarray, word: np.ndarray) -> np.ndarray:
     return node.astype(np.int64) << 32 | (word.astype(np.int64) + 1)
 
 
+def shortened(counts: Counts, order: int) -> Counts:
+    """The counts of the n-grams of at most `order` words."""
+    tree = counts.trie
+    stop = int(tree.starts[min(order, tree.order) + 1])
+    short = Trie(
+        tree.words[:stop], np.minimum(tree.first[: stop + 1], stop), tree.lower[:stop], tree.starts[: order + 2]
+    )
+    return counts._replace(trie=short, counts=counts.counts[:stop])
+
+
 def lookup(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """The places of numbers among sorted ones, -1 for those that are not there."""
     place = np.searchsorted(known, wanted)
