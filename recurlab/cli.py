@@ -19,6 +19,7 @@ LISTS = (
     "inits",
     "tasks",
     "texts",
+    "smoothings",
     "regularisers",
     "optimisers",
     "studies",

@@ -70,6 +70,13 @@ def list_texts() -> list[dict]:
     return [{"name": name, "what": t.says, "source": t.source} for name, t in (GRAMMARS | TEXTS).items()]
 
 
+def list_smoothings() -> list[dict]:
+    """Every smoothing of n-gram models with its equation."""
+    from recurlab.models.ngram import SMOOTHINGS
+
+    return [{"name": name, "what": _first_line(smoothing)} for name, smoothing in SMOOTHINGS.items()]
+
+
 def list_regularisers() -> list[dict]:
     """Every noise and every penalty that training takes with a strength."""
     from recurlab.models.regularised import NOISES
@@ -134,6 +141,7 @@ LISTS = {
     "inits": list_inits,
     "tasks": list_tasks,
     "texts": list_texts,
+    "smoothings": list_smoothings,
     "regularisers": list_regularisers,
     "optimisers": list_optimisers,
     "studies": list_studies,

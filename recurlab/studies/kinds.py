@@ -58,6 +58,12 @@ def _corpora() -> dict:
     return GRAMMARS | TEXTS
 
 
+def _smoothings() -> dict:
+    from recurlab.models.ngram import SMOOTHINGS
+
+    return SMOOTHINGS
+
+
 def _rules() -> dict:
     from recurlab.optimise import RULES
 
@@ -103,6 +109,7 @@ CORPUS = Kind(
     lambda value: isinstance(value, str) and (value in _corpora() or Path(value).is_file()),
     names=_corpora,
 )
+SMOOTHING = _name_of("a smoothing of `recurlab list smoothings`", _smoothings)
 RULE = _name_of("an optimiser of `recurlab list optimisers`", _rules)
 SCHEDULE = _name_of("a schedule: constant, linear, cosine or exponential", _schedules)
 PENALTY = _name_of("a penalty of `recurlab list regularisers`", _penalties)
