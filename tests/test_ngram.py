@@ -227,15 +227,17 @@ def test_expectation_maximisation_finds_the_maximum():
     rng = np.random.default_rng(5)
     shares = rng.dirichlet(np.ones(20), 2)[:, rng.integers(0, 20, 40)]
     shares[1, :10] = 0
-    events = Events(rng.integers(1, 9, 40), shares, np.zeros((2, 40), int))
+    events = Events(rng.integers(1, 9, 40).astype(float), shares.T.copy(), np.zeros((40, 2), int))
 
-    def likelihood(a, b):
-        return events.times @ np.log(b * shares[1] + (1 - b) * (a * shares[0] + (1 - a) * 0.05)) / events.times.sum()
+    def objective(a, b):
+        found = events.times @ np.log(b * shares[1] + (1 - b) * (a * shares[0] + (1 - a) * 0.05))
+        return (found + np.log(a * b * (1 - a) * (1 - b)) / 2) / events.times.sum()
 
-    grid = np.linspace(0, 0.99, 100)
-    best = max(likelihood(a, b) for a in grid for b in grid)
-    assert likelihood(*expectation_maximisation(events, 0.05)[:, 0]) > best - 1e-5
-    assert best > likelihood(0.5, 0.5) + 0.01  # where EM starts
+    grid = np.linspace(0.005, 0.995, 199)
+    best = max(objective(a, b) for a in grid for b in grid)
+    table = expectation_maximisation(events, 0.05)
+    assert objective(*table[:, 0]) > best - 1e-5 and best > objective(0.5, 0.5) + 0.01  # where EM starts
+    assert (table[:, 1:] == 0.5).all()
 
 
 def test_leaving_one_out_is_what_it_says():
@@ -249,7 +251,7 @@ def test_leaving_one_out_is_what_it_says():
         pairs = [((b,), ()), ((a, b), (a,))]
         shares.append([(grams[gram] - 1) / max(behind[h] - 1, 1) for gram, h in pairs])
         buckets.append([int(np.log2(behind[h] - 1)) if behind[h] > 1 else -1 for _, h in pairs])
-    events = Events(np.ones(len(shares)), np.array(shares).T, np.array(buckets).T)
+    events = Events(np.ones(len(shares)), np.array(shares), np.array(buckets))
     table = expectation_maximisation(events, 1 / SIZE)
     model = SMOOTHINGS["jelinek_mercer"](counts)
     for h in [(0,), (1,), (9,)]:

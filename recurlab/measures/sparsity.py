@@ -35,18 +35,20 @@ def types(counts: Counts) -> np.ndarray:
     return np.diff(counts.trie.starts)[1:] - (np.arange(counts.trie.order) == 0) * (counts.end is not None)
 
 
-def by_rank(counts: Counts, n: int, points: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks at about equal distances of their logarithms, and how often the n-gram of each rank occurs, (≤ points,)."""
+def by_rank(counts: Counts, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks, eight to a power of ten, and how often the n-gram of each rank occurs."""
     frequencies = np.sort(counts.counts[counts.trie.level(n)])[::-1]
     frequencies = frequencies[frequencies > 0]
-    ranks = np.unique(np.geomspace(1, len(frequencies), points).round().astype(int))
+    ranks = np.unique(np.rint(10 ** np.arange(0, np.log10(len(frequencies) + 1), 1 / 8)).astype(int))
+    ranks = ranks[ranks <= len(frequencies)]
     return ranks, frequencies[ranks - 1]
 
 
-def zipf_law(ranks: np.ndarray, frequencies: np.ndarray) -> PowerLaw:
-    """The power law of the ranks whose n-grams occur 10 times and more."""
+def zipf_law(ranks: np.ndarray, frequencies: np.ndarray) -> tuple[PowerLaw, np.ndarray]:
+    """The power law of the ranks whose n-grams occur 10 times and more, and what it says of them; NaN of the others."""
     often = frequencies >= FREQUENT
-    return power_law(ranks[often], frequencies[often])
+    law = power_law(ranks[often], frequencies[often])
+    return law, np.where(often, law.at(ranks), np.nan)
 
 
 def unseen(lengths: np.ndarray, n: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """How sparse are counts: how many n-grams does a text hold, how many does it lack, and what does that cost?
 
 A seed draws a text of its own from a generated language, or a stretch of a given text. Contexts run on over sentence
-ends. Rows of the quantity `growth` are about the first so many tokens, those of `ranks` about the longest text.
+ends. Rows of the quantity `growth` are about the first so many tokens, those of `contexts` about the test tokens behind
+contexts that were counted or were not, those of `ranks` about the longest text.
 """
 
 from typing import NamedTuple
@@ -47,7 +48,7 @@ def sparsity(
     for replica, seed in enumerate(seeds):
         source = _source(int(seed), corpus, (level, least_count, train_share), tokens, test_tokens, order)
         found = _of_text(source, order, smoothings, measures.network_bytes(source.size, hidden_size))
-        rows += [{"replica": replica, **row} for row in found]
+        rows += [{"replica": replica, "text": f"{corpus}, {level}", **row} for row in found]
     return {name: np.array([row.get(name, fill) for row in rows]) for name, fill in FILLS.items()}
 
 
@@ -88,14 +89,15 @@ def _of_text(source: Source, order: int, smoothings, network_bytes: int) -> list
         for n in range(1, order + 1):
             law = {"heaps_exponent": laws[n - 1].exponent, "fitted_types": float(laws[n - 1].at(tokens))}
             seen = _seen(source, tokens, counts, n) | law | _new(lengths, n) | {"network_bytes": network_bytes}
-            rows += [seen | _model(source, shortened(counts, n), name, lengths) for name in smoothings]
+            rows += [seen | row for name in smoothings for row in _model(source, shortened(counts, n), name, lengths)]
     return rows
 
 
 def _seen(source: Source, tokens: int, counts: Counts, n: int) -> dict:
     """What the counts of the first so many tokens hold of n-grams."""
     words, types = (float(measures.types(counts)[k - 1]) for k in (1, n))
-    row = {"quantity": "growth", "tokens": tokens, "order": n, "types": types, "seen_share": types / words**n}
+    row = {"quantity": "growth", "tokens": tokens, "whole": int(tokens == source.tokens[-1]), "order": n}
+    row |= {"types": types, "seen_share": types / words**n}
     row |= {"log10_tokens": np.log10(tokens), "log10_types": np.log10(types), "log10_possible": n * np.log10(words)}
     if n == 1 and source.language is ZIPF:
         row |= {"expected_types": ZIPF.expected_types(tokens), "expected_unseen": ZIPF.expected_unseen(tokens)}
@@ -110,36 +112,44 @@ def _new(lengths: np.ndarray | None, n: int) -> dict:
     return {"unseen": share, "log10_unseen": np.log10(share) if share else np.nan}
 
 
-def _model(source: Source, counts: Counts, name: str, lengths: np.ndarray | None) -> dict:
-    """Size and losses of a model, also of the test tokens whose context was counted and of the others apart."""
+def _model(source: Source, counts: Counts, name: str, lengths: np.ndarray | None) -> list[dict]:
+    """Size and losses of a model; then its losses behind contexts that were counted, and behind those that were not."""
     model = SMOOTHINGS[name](counts)
-    row = {"smoothing": name, "entries": sum(model.entries), "table_bytes": model.nbytes}
-    row |= {"log10_bytes": np.log10(model.nbytes)}
+    size = {"smoothing": name, "entries": sum(model.entries), "table_bytes": model.nbytes}
+    size |= {"log10_bytes": np.log10(model.nbytes)}
     if lengths is None:
-        return row
+        return [size]
     loss, best = -log_probabilities(model, source.test), -source.best[model.order - 1]
     known = np.append(0, lengths[:-1]) >= model.order - 1  # the context of a token ends with the token before it
-    row |= {"loss": loss.mean(), "perplexity": np.exp(loss.mean()), "best_loss": best.mean()}
-    row |= {"excess": (loss - best).mean(), "known_context": known.mean()}
-    for part, chosen in ("known", known), ("new", ~known):
-        if chosen.any():
-            row |= {f"loss_{part}": loss[chosen].mean(), f"excess_{part}": (loss - best)[chosen].mean()}
-    return row
+    parts = {context: chosen for context, chosen in (("counted", known), ("new", ~known)) if chosen.any()}
+    return [size | _losses(loss, best)] + [
+        {"smoothing": name, "quantity": "contexts", "context": context, "share": chosen.mean()}
+        | _losses(loss[chosen], best[chosen])
+        for context, chosen in parts.items()
+    ]
+
+
+def _losses(loss: np.ndarray, best: np.ndarray) -> dict:
+    """Means over test tokens."""
+    mean = float(loss.mean())
+    return {"loss": mean, "perplexity": np.exp(mean), "best_loss": best.mean(), "excess": (loss - best).mean()}
 
 
 def _ranks(counts: Counts, n: int) -> list[dict]:
     """How often the n-grams of some ranks occur."""
     ranks, frequencies = measures.by_rank(counts, n)
-    law = measures.zipf_law(ranks, frequencies)
-    same = {"quantity": "ranks", "order": n, "tokens": int(counts.counts[counts.trie.level(1)].sum())}
+    law, fitted = measures.zipf_law(ranks, frequencies)
+    same = {"quantity": "ranks", "order": n, "whole": 1, "tokens": int(counts.counts[counts.trie.level(1)].sum())}
     same |= {"zipf_exponent": -law.exponent}
-    columns = {"rank": ranks, "frequency": frequencies, "fitted_frequency": law.at(ranks)}
+    columns = {"rank": ranks, "frequency": frequencies, "fitted_frequency": fitted}
     return [same | dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 COLUMNS = {
-    "quantity": "name; growth (a number of tokens, a length and a smoothing) or ranks (a rank of a length)",
+    "quantity": "name; growth (of a number of tokens, a length and a smoothing), contexts (of two kinds), or ranks",
+    "text": "name; corpus and level",
     "tokens": "tokens; of the training text that are counted",
+    "whole": "flag; 1 where these are all that are counted of this text",
     "order": "words; n of the n-grams",
     "types": "n-grams; different ones in the text",
     "log10_tokens": "log10 tokens; the same as tokens",
@@ -161,16 +171,14 @@ COLUMNS = {
     "perplexity": "1; exp loss",
     "best_loss": "nats a token; on the same test text, of the best predictor from n - 1 tokens that knows the language",
     "excess": "nats a token; loss - best_loss",
-    "known_context": "share; of the test tokens whose n - 1 tokens before were counted",
-    "loss_known": "nats a token; of these alone",
-    "loss_new": "nats a token; of the others",
-    "excess_known": "nats a token; loss - best_loss of those with a known context",
-    "excess_new": "nats a token; loss - best_loss of the others",
+    "context": "name; counted or new: the n - 1 tokens before, in rows of the quantity contexts",
+    "share": "share; of the test tokens that have such a context",
     "rank": "rank; of an n-gram by falling frequency",
     "frequency": "occurrences; of the n-gram of this rank in the longest text",
-    "fitted_frequency": "occurrences; c / rankᵃ, least squares on logarithms where n-grams occur 10 times and more",
+    "fitted_frequency": "occurrences; c / rankᵃ, least squares on logarithms from 10 occurrences on",
     "zipf_exponent": "1; a of that law",
 }
-FILLS = dict.fromkeys(COLUMNS, np.nan) | {"replica": 0, "quantity": "", "smoothing": "", "entries": 0, "table_bytes": 0}
+NAMES = ("quantity", "text", "smoothing", "context")
+FILLS = dict.fromkeys(COLUMNS, np.nan) | dict.fromkeys(NAMES, "") | {"replica": 0}
 
 SPARSITY = Study(function=sparsity, replicas=(), columns=COLUMNS)

@@ -10,21 +10,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recurlab.kernels import mixture
 from recurlab.layers.checks import expect
 from recurlab.models.ngram.counting import BEGIN, Counts, Trie, count, find
 from recurlab.models.ngram.estimate import Level, Shares, estimated, sums_behind
 from recurlab.models.ngram.model import Model
 
 BUCKETS = 32  # T(h) of 1, of 2 and 3, of 4 … 7, …
-ROUNDS, GAIN = 200, 1e-7  # EM ends when a round gains less, in nats a token
+ROUNDS, GAIN = 200, 1e-5  # EM ends when a round gains less, in nats a token
 
 
 class Events(NamedTuple):
     """What is to be predicted: E different n-grams, and what each order says of their last word."""
 
     times: np.ndarray  # how often each occurs, (E,)
-    shares: np.ndarray  # c / T of its last k words, (order, E)
-    buckets: np.ndarray  # that of T, (order, E); -1 where the context was not seen
+    shares: np.ndarray  # c / T of its last k words, (E, order)
+    buckets: np.ndarray  # that of T, (E, order); -1 where the context was not seen
 
 
 def jelinek_mercer(counts: Counts, weights: Sequence[float] | None = None, held_out=None, cutoffs=None) -> Model:
@@ -54,43 +55,18 @@ def _bucket(totals: np.ndarray) -> np.ndarray:
 
 
 def expectation_maximisation(events: Events, floor: float) -> np.ndarray:
-    """The λ (order, BUCKETS) under which the events are most probable; 1/2 for a bucket that none falls into.
+    """The λ (order, BUCKETS) under which the events are most probable; `floor` is the probability below the unigrams.
 
-    `floor` is the probability below the unigrams. EM raises the likelihood in every round, to its only maximum or to a
-    place on the way there.
+    Every bucket has one event more, half explained: so 0 < λ < 1, and λ = 1/2 where there is no other. EM then raises
+    ln p of the events + Σ ln(λ (1 - λ)) / 2 in every round.
     """
-    weights, before = np.full((len(events.shares), BUCKETS), 0.5), -np.inf
+    weights, before = np.full((events.shares.shape[1], BUCKETS), 0.5), -np.inf
     for _ in range(ROUNDS):
-        own, p = _mixture(events, weights, floor)
-        now = np.average(np.log(p[-1]), weights=events.times) if len(events.times) else before
-        if not now > before + GAIN:
-            return weights
-        weights, before = _posterior(events, weights, own, p), now
-    return weights
-
-
-def _mixture(events: Events, weights: np.ndarray, floor: float) -> tuple[np.ndarray, list[np.ndarray]]:
-    """λ of every event at every length, (order, E), and its probability up to each length, order + 1 times (E,)."""
-    lengths = np.arange(len(weights))[:, None]
-    own = np.where(events.buckets < 0, 0, weights[lengths, events.buckets])
-    p = [np.full(len(events.times), floor)]
-    for k, share in enumerate(events.shares):
-        p.append(own[k] * share + (1 - own[k]) * p[k])
-    return own, p
-
-
-def _posterior(events: Events, weights: np.ndarray, own: np.ndarray, p: list[np.ndarray]) -> np.ndarray:
-    """The new λ: of the events that come down to a length, the share that it explains."""
-    weights, arriving = weights.copy(), events.times / p[-1]
-    for k in range(len(weights) - 1, -1, -1):
-        seen = events.buckets[k] >= 0
-        explained, handed = arriving * own[k] * events.shares[k], arriving * (1 - own[k])
-        stay, come = (
-            np.bincount(events.buckets[k][seen], values[seen], BUCKETS)
-            for values in (explained, explained + handed * p[k])
-        )
-        weights[k] = np.divide(stay, come, out=weights[k], where=come > 0)
-        arriving = handed
+        now, stay, come = mixture.expect(*events, weights, floor)
+        now += np.log(weights * (1 - weights)).sum() / 2
+        if not now > before + GAIN * events.times.sum():
+            break
+        weights, before = (stay + 0.5) / (come + 1), now
     return weights
 
 
@@ -109,11 +85,12 @@ def _events(counts: Counts, held_out) -> Events:
     contexts = np.append(other.trie.parents, -1)[nodes]
     occurrences, totals = less(counts.counts, nodes), less(sums_behind(counts.trie, counts.counts), contexts)
     seen = np.maximum(totals, 1)
-    return Events(other.counts[nodes.max(axis=0)], occurrences / seen, np.where(totals > 0, _bucket(seen), -1))
+    buckets = np.where(totals > 0, _bucket(seen), -1)
+    return Events(other.counts[nodes.max(axis=1)].astype(float), occurrences / seen, buckets)
 
 
 def _suffixes(tree: Trie) -> np.ndarray:
-    """The last 1 … order words of each n-gram that is predicted from its full context, as nodes, (order, E); -1: none.
+    """The last 1 … order words of each n-gram that is predicted from its full context, as nodes, (E, order); -1: none.
 
     Full is a context of order - 1 words or one that begins with <s>.
     """
@@ -121,9 +98,9 @@ def _suffixes(tree: Trie) -> np.ndarray:
     full[tree.level(tree.order)] = True
     full[:2] &= tree.words[:2] != BEGIN
     node = np.flatnonzero(full)
-    suffixes = np.full((tree.order, len(node)), -1)
+    suffixes = np.full((len(node), tree.order), -1)
     for k in range(tree.order, 0, -1):
         there = node >= tree.starts[k]
-        suffixes[k - 1] = np.where(there, node, -1)
+        suffixes[:, k - 1] = np.where(there, node, -1)
         node = np.where(there, tree.lower[node], node)
     return suffixes
