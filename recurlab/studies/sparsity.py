@@ -56,10 +56,9 @@ class Source(NamedTuple):
     """A text, and what the best predictor from n - 1 tokens makes of its test part."""
 
     size: int  # V
-    train: np.ndarray
+    stretches: list[np.ndarray]  # what is counted, the shortest first
     test: np.ndarray  # may be empty
     best: np.ndarray  # ln p of the test tokens, (order, N); NaN where it is not known
-    tokens: list[int]  # how much of the training text is counted
     language: object  # of LANGUAGES, or None
 
 
@@ -69,26 +68,32 @@ def _source(seed: int, corpus: str, given, tokens, test_tokens: int, order: int)
         language = LANGUAGES[corpus]
         drawn = language.text(seed, max(tokens), 1, test_tokens)
         best = np.array([language.log_probabilities(drawn.test, n) for n in range(order)])
-        return Source(drawn.vocabulary.size, drawn.train, drawn.test, best, sorted(set(tokens)), language)
+        stretches = [drawn.train[:n] for n in sorted(set(tokens))]
+        return Source(drawn.vocabulary.size, stretches, drawn.test, best, language)
     level, least_count, share = given
     whole = text.load(corpus, level, least_count=least_count, shares=(share, share))
-    sizes = sorted({min(n, len(whole.train)) for n in tokens})
-    start = int(integers(Stream(seed, "sparsity stretch"), len(whole.train) - sizes[-1] + 1))
-    train, test = whole.train[start : start + sizes[-1]], whole.test[:test_tokens]
-    return Source(whole.vocabulary.size, train, test, np.full((order, len(test)), np.nan), sizes, None)
+    sizes, test = sorted({min(n, len(whole.train)) for n in tokens}), whole.test[:test_tokens]
+    stretches = [_stretch(whole.train, seed, n) for n in sizes]
+    return Source(whole.vocabulary.size, stretches, test, np.full((order, len(test)), np.nan), None)
+
+
+def _stretch(tokens: np.ndarray, seed: int, count: int) -> np.ndarray:
+    """So many tokens in a row, from any place."""
+    start = int(integers(Stream(seed, f"sparsity stretch {count}"), len(tokens) - count + 1))
+    return tokens[start : start + count]
 
 
 def _of_text(source: Source, order: int, smoothings, network_bytes: int) -> list[dict]:
     """All rows of a text."""
-    counted = [count(source.train[:n], source.size, order) for n in source.tokens]
+    counted, tokens = [count(s, source.size, order) for s in source.stretches], list(map(len, source.stretches))
     types = np.array([measures.types(counts) for counts in counted])
-    laws = [measures.power_law(source.tokens, types[:, n]) for n in range(order)]
+    laws = [measures.power_law(tokens, types[:, n]) for n in range(order)]
     rows = [row for n in range(1, order + 1) for row in _ranks(counted[-1], n)]
-    for tokens, counts in zip(source.tokens, counted, strict=True):
+    for size, counts in zip(tokens, counted, strict=True):
         lengths = known_lengths(SMOOTHINGS["maximum_likelihood"](counts), source.test) if len(source.test) else None
-        for n in range(1, order + 1):
-            law = {"heaps_exponent": laws[n - 1].exponent, "fitted_types": float(laws[n - 1].at(tokens))}
-            seen = _seen(source, tokens, counts, n) | law | _new(lengths, n) | {"network_bytes": network_bytes}
+        for n, law in enumerate(laws, 1):
+            seen = _seen(source, size, counts, n) | _new(lengths, n) | {"network_bytes": network_bytes}
+            seen |= {"heaps_exponent": law.exponent, "fitted_types": float(law.at(size))}
             rows += [seen | row for name in smoothings for row in _model(source, shortened(counts, n), name, lengths)]
     return rows
 
@@ -96,7 +101,7 @@ def _of_text(source: Source, order: int, smoothings, network_bytes: int) -> list
 def _seen(source: Source, tokens: int, counts: Counts, n: int) -> dict:
     """What the counts of the first so many tokens hold of n-grams."""
     words, types = (float(measures.types(counts)[k - 1]) for k in (1, n))
-    row = {"quantity": "growth", "tokens": tokens, "whole": int(tokens == source.tokens[-1]), "order": n}
+    row = {"quantity": "growth", "tokens": tokens, "whole": int(tokens == len(source.stretches[-1])), "order": n}
     row |= {"types": types, "seen_share": types / words**n}
     row |= {"log10_tokens": np.log10(tokens), "log10_types": np.log10(types), "log10_possible": n * np.log10(words)}
     if n == 1 and source.language is ZIPF:
