@@ -125,7 +125,7 @@ class Model:
         return {w: (c[w] - lost[w]) / total for w in c}, sum(lost.values()) / total, 0.0
 
     def good_turing(self, h, c, total):
-        most = 7 if h else 1
+        most = 7
         n = [self.with_count(len(h) + 1, r) for r in range(most + 2)]
         if n[1] == 0:
             most = 0

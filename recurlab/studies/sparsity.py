@@ -44,11 +44,11 @@ def sparsity(
     `level`, `least_count` and `train_share` (per cent; the rest is test text) are those of a given corpus, see
     `text.load`; numbers of tokens above its length are its length.
     """
-    rows = []
+    rows, name = [], f"{corpus}, {level}" + f", {text.UNKNOWN}" * (least_count > 1)
     for replica, seed in enumerate(seeds):
         source = _source(int(seed), corpus, (level, least_count, train_share), tokens, test_tokens, order)
         found = _of_text(source, order, smoothings, measures.network_bytes(source.size, hidden_size))
-        rows += [{"replica": replica, "text": f"{corpus}, {level}", **row} for row in found]
+        rows += [{"replica": replica, "text": name, **row} for row in found]
     return {name: np.array([row.get(name, fill) for row in rows]) for name, fill in FILLS.items()}
 
 
@@ -152,7 +152,7 @@ def _ranks(counts: Counts, n: int) -> list[dict]:
 
 COLUMNS = {
     "quantity": "name; growth (of a number of tokens, a length and a smoothing), contexts (of two kinds), or ranks",
-    "text": "name; corpus and level",
+    "text": "name; corpus, level, and whether rare words are <unk>",
     "tokens": "tokens; of the training text that are counted",
     "whole": "flag; 1 where these are all that are counted of this text",
     "order": "words; n of the n-grams",

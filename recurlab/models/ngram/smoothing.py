@@ -16,7 +16,7 @@ from recurlab.models.ngram.estimate import ROOM, Level, Shares, estimated
 from recurlab.models.ngram.interpolation import jelinek_mercer
 from recurlab.models.ngram.model import Model
 
-MOST_DISCOUNTED = (1, 7)  # Good-Turing trusts larger counts: of unigrams, of longer n-grams (SRILM's gtmax)
+MOST_DISCOUNTED = 7  # Good-Turing takes larger counts as they are (Katz: 5; SRILM: 7 from bigrams on)
 
 
 def maximum_likelihood(counts: Counts, cutoffs=None) -> Model:
@@ -127,14 +127,15 @@ def good_turing(counts: Counts, **options) -> Model:
     """Katz back-off: n-grams that occur r times count as d_r r, and what they lose goes to the words that h lacks.
 
     r* = (r + 1) n_{r+1} / n_r (Good 1953); d_r = (r*/r - A) / (1 - A) for r ≤ K, A = (K + 1) n_{K+1} / n_1 (Katz 1987);
-    1 above K and where that is no number in (0, 1]. As in SRILM K = 1 for unigrams and 7 for longer n-grams, less where
-    n_{K+1} = 0, and a context that would keep nothing for other words gets one more count in T(h).
+    1 above K and where that is no number in (0, 1]. K = 7, less where n_{K+1} = 0. As in SRILM a context that would keep
+    nothing for other words gets one more count in T(h); unlike there, unigrams are discounted, too: with SRILM's K = 1
+    d_1 = 0 / (1 - A), which it then sets to 1, so all words that were not seen share 1 / (T + 1).
     """
     return estimated(counts, partial(_good_turing, counts.size), **options)
 
 
 def _good_turing(size: int, level: Level) -> Shares:
-    factors = katz_factors(counts_of_counts(level, MOST_DISCOUNTED[level.k > 1] + 1))
+    factors = katz_factors(counts_of_counts(level, MOST_DISCOUNTED + 1))
     kept = level.counts * factors[np.minimum(level.counts, len(factors) - 1)]
     lost, kinds = level.sums(level.counts - kept), level.sums(level.counts > 0)
     more = (lost < ROOM * level.totals) & (kinds < size)
