@@ -80,6 +80,15 @@ def test_kneser_ney_on_the_characters_of_tiny_shakespeare():
     ]
     expected = [3.3473, 2.4844, 2.0449, 1.7290, 1.5789, 1.5581, 1.5648, 1.5741]
     np.testing.assert_allclose(losses, expected, atol=1e-4)
+    best = -log_probabilities(SMOOTHINGS["modified_kneser_ney"](shortened(counts, 7)), corpus.valid).mean()
+    assert best == pytest.approx(1.5165, abs=1e-4)  # three discounts: the best of orders 4 to 10
+
+
+def test_two_million_words_of_wikipedia_take_seconds():
+    corpus, start = known("wikitext2"), time.perf_counter()
+    counts = count(corpus.train, corpus.vocabulary.size, 5, "reset", corpus.vocabulary.end)
+    found = perplexity(SMOOTHINGS["modified_kneser_ney"](counts), corpus.test)
+    assert time.perf_counter() - start < 20 and found == pytest.approx(220.14, abs=0.01)
 
 
 def test_the_pairs_of_shakespeare_that_were_never_written():

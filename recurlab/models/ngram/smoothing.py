@@ -127,9 +127,9 @@ def good_turing(counts: Counts, **options) -> Model:
     """Katz back-off: n-grams that occur r times count as d_r r, and what they lose goes to the words that h lacks.
 
     r* = (r + 1) n_{r+1} / n_r (Good 1953); d_r = (r*/r - A) / (1 - A) for r ≤ K, A = (K + 1) n_{K+1} / n_1 (Katz 1987);
-    1 above K and where that is no number in (0, 1]. K = 7, less where n_{K+1} = 0. As in SRILM a context that would keep
-    nothing for other words gets one more count in T(h); unlike there, unigrams are discounted, too: with SRILM's K = 1
-    d_1 = 0 / (1 - A), which it then sets to 1, so all words that were not seen share 1 / (T + 1).
+    1 above K and where that is no number in (0, 1]. K = 7, less where n_{K+1} = 0. As in SRILM a context that would
+    keep nothing for other words gets one more count in T(h). Unlike there, unigrams are discounted: SRILM's K = 1 gives
+    them d_1 = 0, which it takes for 1, so that all words that were not seen share 1 / (T + 1).
     """
     return estimated(counts, partial(_good_turing, counts.size), **options)
 
