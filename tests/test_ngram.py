@@ -325,6 +325,8 @@ def test_a_model_says_how_large_it_is():
     model = SMOOTHINGS["kneser_ney"](counts)
     assert model.entries == tuple(np.diff(counts.trie.starts)[1:]) and model.protocol == "carry" and model.order == 3
     assert model.nbytes == 28 * (1 + sum(model.entries)) + 4 + 8 * 5
+    sentences = SMOOTHINGS["kneser_ney"](count(text(), SIZE, 3, "reset", END))
+    assert sentences.trie.words[1] == -1 and sentences.log_p[1] == -np.inf and sentences.protocol == "reset"
     fewer = SMOOTHINGS["kneser_ney"](counts, cutoffs=(1, 1, 2))
     assert fewer.entries[2] == (counts.counts[counts.trie.level(3)] >= 2).sum() and fewer.nbytes < model.nbytes
 

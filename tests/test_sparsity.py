@@ -15,8 +15,8 @@ from recurlab.studies.sparsity import sparsity
 from recurlab.tasks.grammar import AGREEMENT
 from recurlab.tasks.zipf import ZIPF, ZipfWords
 
-SETTINGS = {"level": "word", "least_count": 1, "train_share": 100, "tokens": (200, 1000), "test_tokens": 500}
-SETTINGS |= {"order": 3, "smoothings": ("witten_bell",), "hidden_size": 8}
+SETTINGS = {"level": "word", "least_count": 1, "train_share": 100, "sizes": (200, 1000), "test_tokens": 500}
+SETTINGS |= {"longest": 3, "smoothings": ("witten_bell",), "hidden_size": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +107,7 @@ def test_a_network_has_the_bytes_of_its_parameters():
 
 
 def test_rows_are_what_counting_by_hand_gives():
-    found = run(corpus="agreement", tokens=(1000, 200))
+    found = run(corpus="agreement", sizes=(1000, 200))
     drawn = AGREEMENT.text(0, 1000, 1, 500)
     for tokens in (200, 1000):
         grams = naive_ngram.occurrences(drawn.train[:tokens].tolist(), 3)
@@ -143,7 +143,7 @@ def test_losses_of_counted_and_new_contexts_make_up_the_whole():
 
 
 def test_the_laws_are_fitted_to_the_rows_beside_them():
-    found = run(corpus="zipf", tokens=(100, 1000, 5000), order=1)
+    found = run(corpus="zipf", sizes=(100, 1000, 5000), longest=1)
     rows = where(found, quantity="growth")
     law = measures.power_law([100, 1000, 5000], [row["types"] for row in rows])
     assert {row["heaps_exponent"] for row in rows} == {law.exponent}
@@ -158,11 +158,11 @@ def test_a_text_of_ones_own_is_counted_in_stretches_and_as_a_whole(tmp_path):
     path = tmp_path / "own.txt"
     words = [f"w{k % 13 * (k % 7)}" for k in range(2000)]
     path.write_text("\n".join(" ".join(pair) for pair in pairwise(words)) + "\n", encoding="utf-8")
-    given = {"corpus": str(path), "train_share": 90, "least_count": 2, "tokens": (100, 10**9), "order": 2}
+    given = {"corpus": str(path), "train_share": 90, "least_count": 2, "sizes": (100, 10**9), "longest": 2}
     found = run((0, 1), **given)
     known = text.load(str(path), least_count=2, shares=(90, 90))
     sizes = {row["tokens"] for row in where(found, quantity="growth")}
-    assert sizes == {100, len(known.train)} and set(found["text"]) == {f"{path}, word, <unk>"}
+    assert sizes == {100, len(known.train)} and set(found["text"]) == {"own, word, <unk>"}
     short = [where(found, quantity="growth", replica=r, tokens=100, order=2)[0]["types"] for r in (0, 1)]
     whole = [where(found, quantity="growth", replica=r, whole=1, order=2)[0]["loss"] for r in (0, 1)]
     assert short[0] != short[1] and whole[0] == whole[1]
@@ -171,7 +171,7 @@ def test_a_text_of_ones_own_is_counted_in_stretches_and_as_a_whole(tmp_path):
 
 def test_without_test_text_there_are_counts_alone(tmp_path):
     (tmp_path / "own.txt").write_text("a b a\nb a c\n", encoding="utf-8")
-    rows = where(run(corpus=str(tmp_path / "own.txt"), tokens=(100,)), quantity="growth")
+    rows = where(run(corpus=str(tmp_path / "own.txt"), sizes=(100,)), quantity="growth")
     assert [row["types"] for row in rows] == [4, 6, 6] and np.isnan([row["loss"] for row in rows]).all()
     assert all(row["table_bytes"] > 0 and np.isnan(row["unseen"]) for row in rows)
 
@@ -180,6 +180,6 @@ def test_without_test_text_there_are_counts_alone(tmp_path):
 def test_the_experiment_on_real_texts_runs_from_files_to_verdicts(tmp_path, capsys):
     if not os.environ.get("RECURLAB_DATA"):
         pytest.skip("RECURLAB_DATA names no folder")
-    fewer = ["--set", "fixed.tokens=[2000, 20000]", "--set", "fixed.test_tokens=2000"]
+    fewer = ["--set", "fixed.sizes=[2000, 20000]", "--set", "fixed.test_tokens=2000"]
     assert main(["run", "sparsity_texts", "--scale", "quick", *fewer, "--results", str(tmp_path), "--jobs", "1"]) == 0
     assert "reproduced" in capsys.readouterr().out

@@ -33,48 +33,50 @@ def sparsity(
     level: one_of(*text.LEVELS),
     least_count: SIZE,
     train_share: SIZE,
-    tokens: list_of(SIZE),
+    sizes: list_of(SIZE),
     test_tokens: SIZE,
-    order: SIZE,
+    longest: SIZE,
     smoothings: list_of(SMOOTHING),
     hidden_size: SIZE,
 ):
-    """Growth of the n-grams of 1 … `order` words with the tokens, what test text has new, losses; and ranks.
+    """Growth of the n-grams of 1 … `longest` words with the tokens, what test text has new, losses; and ranks.
 
     `level`, `least_count` and `train_share` (per cent; the rest is test text) are those of a given corpus, see
-    `text.load`; numbers of tokens above its length are its length.
+    `text.load`; `sizes` are numbers of tokens, those above its length are its length.
     """
-    rows, name = [], f"{corpus}, {level}" + f", {text.UNKNOWN}" * (least_count > 1)
+    rows = []
     for replica, seed in enumerate(seeds):
-        source = _source(int(seed), corpus, (level, least_count, train_share), tokens, test_tokens, order)
-        found = _of_text(source, order, smoothings, measures.network_bytes(source.size, hidden_size))
-        rows += [{"replica": replica, "text": name, **row} for row in found]
+        source = _source(int(seed), corpus, (level, least_count, train_share), sizes, test_tokens, longest)
+        found = _of_text(source, longest, smoothings, measures.network_bytes(source.size, hidden_size))
+        rows += [{"replica": replica, "text": source.name, **row} for row in found]
     return {name: np.array([row.get(name, fill) for row in rows]) for name, fill in FILLS.items()}
 
 
 class Source(NamedTuple):
     """A text, and what the best predictor from n - 1 tokens makes of its test part."""
 
+    name: str
     size: int  # V
     stretches: list[np.ndarray]  # what is counted, the shortest first
     test: np.ndarray  # may be empty
-    best: np.ndarray  # ln p of the test tokens, (order, N); NaN where it is not known
+    best: np.ndarray  # ln p of the test tokens, (longest, N); NaN where it is not known
     language: object  # of LANGUAGES, or None
 
 
-def _source(seed: int, corpus: str, given, tokens, test_tokens: int, order: int) -> Source:
+def _source(seed: int, corpus: str, given, sizes, test_tokens: int, longest: int) -> Source:
     """The text of a seed."""
     if corpus in LANGUAGES:
         language = LANGUAGES[corpus]
-        drawn = language.text(seed, max(tokens), 1, test_tokens)
-        best = np.array([language.log_probabilities(drawn.test, n) for n in range(order)])
-        stretches = [drawn.train[:n] for n in sorted(set(tokens))]
-        return Source(drawn.vocabulary.size, stretches, drawn.test, best, language)
+        drawn = language.text(seed, max(sizes), 1, test_tokens)
+        best = np.array([language.log_probabilities(drawn.test, n) for n in range(longest)])
+        stretches = [drawn.train[:n] for n in sorted(set(sizes))]
+        return Source(drawn.name, drawn.vocabulary.size, stretches, drawn.test, best, language)
     level, least_count, share = given
     whole = text.load(corpus, level, least_count=least_count, shares=(share, share))
-    sizes, test = sorted({min(n, len(whole.train)) for n in tokens}), whole.test[:test_tokens]
-    stretches = [_stretch(whole.train, seed, n) for n in sizes]
-    return Source(whole.vocabulary.size, stretches, test, np.full((order, len(test)), np.nan), None)
+    counted, test = sorted({min(n, len(whole.train)) for n in sizes}), whole.test[:test_tokens]
+    stretches = [_stretch(whole.train, seed, n) for n in counted]
+    name = f"{whole.name}, {level}" + f", {text.UNKNOWN}" * (least_count > 1)
+    return Source(name, whole.vocabulary.size, stretches, test, np.full((longest, len(test)), np.nan), None)
 
 
 def _stretch(tokens: np.ndarray, seed: int, count: int) -> np.ndarray:
@@ -83,12 +85,12 @@ def _stretch(tokens: np.ndarray, seed: int, count: int) -> np.ndarray:
     return tokens[start : start + count]
 
 
-def _of_text(source: Source, order: int, smoothings, network_bytes: int) -> list[dict]:
+def _of_text(source: Source, longest: int, smoothings, network_bytes: int) -> list[dict]:
     """All rows of a text."""
-    counted, tokens = [count(s, source.size, order) for s in source.stretches], list(map(len, source.stretches))
+    counted, tokens = [count(s, source.size, longest) for s in source.stretches], list(map(len, source.stretches))
     types = np.array([measures.types(counts) for counts in counted])
-    laws = [measures.power_law(tokens, types[:, n]) for n in range(order)]
-    rows = [row for n in range(1, order + 1) for row in _ranks(counted[-1], n)]
+    laws = [measures.power_law(tokens, types[:, n]) for n in range(longest)]
+    rows = [row for n in range(1, longest + 1) for row in _ranks(counted[-1], n)]
     for size, counts in zip(tokens, counted, strict=True):
         lengths = known_lengths(SMOOTHINGS["maximum_likelihood"](counts), source.test) if len(source.test) else None
         for n, law in enumerate(laws, 1):
@@ -152,7 +154,7 @@ def _ranks(counts: Counts, n: int) -> list[dict]:
 
 COLUMNS = {
     "quantity": "name; growth (of a number of tokens, a length and a smoothing), contexts (of two kinds), or ranks",
-    "text": "name; corpus, level, and whether rare words are <unk>",
+    "text": "name; corpus, and of a given one the level and whether rare words are <unk>",
     "tokens": "tokens; of the training text that are counted",
     "whole": "flag; 1 where these are all that are counted of this text",
     "order": "words; n of the n-grams",
