@@ -88,8 +88,9 @@ def test_functions_are_short():
     assert np.mean(lines <= 40) >= 0.9
 
 
-def test_the_naive_oracles_import_nothing_of_recurlab():
-    tree = ast.parse((ROOT / "tests" / "naive.py").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").glob("naive*.py")), ids=lambda path: path.stem)
+def test_the_naive_oracles_import_nothing_of_recurlab(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     modules |= {"." * node.level + (node.module or "") for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {module for module in modules if module.split(".")[0] in ("recurlab", "")} == set()

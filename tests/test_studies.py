@@ -217,6 +217,17 @@ SMALL = {
         "length": 12,
         "lags": (0, 3, 12, 50),
     },
+    "sparsity": {
+        "corpus": "agreement",
+        "level": "word",
+        "least_count": 1,
+        "train_share": 100,
+        "sizes": (60, 300),
+        "test_tokens": 100,
+        "longest": 3,
+        "smoothings": ("add_k", "kneser_ney"),
+        "hidden_size": 4,
+    },
     "throughput": {
         "cell": "rnn_tanh",
         "dtype": "float32",

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from recurlab.cells import CELLS
-from recurlab.kernels import draw
+from recurlab.kernels import automaton, draw, mixture, trie
 from recurlab.layers import loss, omega
 from recurlab.layers.recurrent import DTYPES, backward, forward, parameter_shapes, recurrent
 
@@ -25,6 +25,9 @@ def warm(cell: str, dtype: str) -> tuple[str, float]:
         omega.omega(layer, params, tape, y, squares=True)
     loss.warm(dtype)
     draw.warm()
+    automaton.warm()
+    mixture.warm()
+    trie.warm()
     return f"{cell} {dtype}", time.perf_counter() - start
 
 
