@@ -104,7 +104,7 @@ def _counted(text: np.ndarray, order: int, size: int, end: int | None) -> Counts
         inside[inside] = text[place[inside] + k + 1] != BEGIN
         place, node = place[inside], own[inside] + total
         total += len(kinds)
-    expect(total < _LIMIT, "tokens", f"{total} n-grams", "fewer than 2^31")
+        expect(total < _LIMIT, "tokens", f"{total} n-grams", "fewer than 2^31")
     tree = grown(words, contexts)
     counts = np.concatenate(counts)
     counts[: 2 if end is not None else 1] = 0  # <s> is the first of the unigrams

@@ -69,7 +69,7 @@ def log_probabilities(model: Model, tokens: np.ndarray, protocol: str | None = N
 
 
 def known_lengths(model: Model, tokens: np.ndarray) -> np.ndarray:
-    """How many words the longest n-gram of the table has that ends with tokens[t], int8 (N,)."""
+    """How many words, <s> one of them, the longest n-gram of the table has that ends with tokens[t], int8 (N,)."""
     return np.concatenate([length for _, length in stream(model, _pieces(model, tokens))])
 
 
