@@ -24,6 +24,7 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "dynamics_in_training": "recurlab.studies.dynamics_in_training:DYNAMICS_IN_TRAINING",
     "constant_error": "recurlab.studies.constant_error:CONSTANT_ERROR",
     "sparsity": "recurlab.studies.sparsity:SPARSITY",
+    "independence": "recurlab.studies.independence:INDEPENDENCE",
     "throughput": "recurlab.studies.throughput:THROUGHPUT",
 }
 TIMED = ("throughput",)  # studies whose results are times: a job of theirs takes all cores and runs alone
