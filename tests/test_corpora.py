@@ -17,6 +17,7 @@ from recurlab.layers.recurrent import recurrent
 from recurlab.models.gradients import loss_and_gradients
 from recurlab.models.sequence import network, readout
 from recurlab.tasks import DATASETS, TASKS, characters, given, images, music
+from recurlab.tasks.grammar import GRAMMARS
 from recurlab.text import TEXTS
 from recurlab.weights import init
 
@@ -174,6 +175,12 @@ def test_tasks_and_datasets_are_listed(capsys):
     assert main(["list", "tasks"]) == 0
     listed = capsys.readouterr().out
     assert all(f"\n{name}\t" in listed for name in [*TASKS, *DATASETS])
+
+
+def test_languages_and_texts_are_listed(capsys):
+    assert main(["list", "texts"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"\n{name}\t" in listed for name in [*GRAMMARS, *TEXTS])
 
 
 # damaged and wrong content

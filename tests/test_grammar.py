@@ -8,6 +8,7 @@ from chance import assert_mean
 
 from recurlab.random import Stream, uniform
 from recurlab.tasks.grammar import AGREEMENT, GRAMMARS, exact, grammar, intervening, probes, spans
+from recurlab.tasks.task import Draws
 from recurlab.text import END
 
 TOKENS = 40_000
@@ -33,9 +34,15 @@ FINITE = TOY | {
     "many": {"two": (1.0, "over")},
 }
 
+ALIKE_WORDS = TOY_WORDS | {"far": ("there",)}
+ALIKE = TOY | {  # here and there tell hardly anything of the subject: beliefs that differ in the fourth decimal
+    "single": {"near": (0.2, "single"), "far": (0.2, "single"), "one": (0.6, "over")},
+    "many": {"near": (0.2005, "many"), "far": (0.2, "many"), "two": (0.5995, "over")},
+}
 
-def toy(rules=TOY):
-    return grammar("toy", "this file", "a toy", rules, TOY_WORDS)
+
+def toy(rules=TOY, words=TOY_WORDS):
+    return grammar("toy", "this file", "a toy", rules, words)
 
 
 def drawn(seed=0, tokens=TOKENS, purpose="test"):
@@ -180,6 +187,15 @@ def test_words_are_drawn_by_their_own_uniform_numbers():
             state = AGREEMENT.following[state, AGREEMENT.category[row[t]]]
 
 
+@pytest.mark.parametrize("u", [0.0, 1 - 2.0**-53])
+def test_the_least_and_the_largest_number_draw_a_word_that_can_come(monkeypatch, u):
+    monkeypatch.setattr(Draws, "uniforms", lambda draws, what, *shape: np.full((len(draws.seeds), *shape), u))
+    found = AGREEMENT.draw([0], "test", 0, 100)
+    assert np.isfinite(AGREEMENT.log_probabilities(found)).all()
+    sure = probes([0], 6, 1)
+    assert np.isfinite(AGREEMENT.next_distribution(sure.contexts)[0, 0, sure.right[0, 0]])
+
+
 def test_a_stream_depends_on_its_address_alone_and_begins_like_a_shorter_one():
     many = AGREEMENT.draw([3, 4], "train", 7, 500)
     assert np.array_equal(many[1:], AGREEMENT.draw([4], "train", 7, 500))
@@ -287,7 +303,9 @@ def test_entropy_is_that_of_all_sentences():
 
 
 @pytest.mark.parametrize(
-    "language, longest", [(toy(), 6), (toy(FINITE), 6), (AGREEMENT, 3)], ids=["toy", "finite", "agreement"]
+    "language, longest",
+    [(toy(), 6), (toy(FINITE), 6), (toy(ALIKE, ALIKE_WORDS), 5), (AGREEMENT, 3)],
+    ids=["toy", "finite", "alike", "agreement"],
 )
 def test_window_losses_are_differences_of_entropies_of_word_sequences(language, longest):
     entropies = [0.0] + [entropy_of(joint_of(language, n)) for n in range(1, longest + 1)]

@@ -262,6 +262,7 @@ def test_words_cost_what_the_language_says():
     assert_mean(of(found, "loss", text_length=20_000), AGREEMENT.window_losses(1)[0] + 49.5 / 20_000, 0.2)
     assert np.allclose(of(found, "perplexity"), np.exp(of(found, "loss")), rtol=1e-14)
     losses = found["quantity"] == "loss"
+    assert np.allclose(found["theory"][losses], AGREEMENT.window_losses(1)[0])
     assert np.allclose(found["optimum"][losses], AGREEMENT.entropy) and (found["value"][losses] > 3.8).all()
     never = (found["pair"] == "peanut butter") & (found["distance"] == 2)
     assert np.isneginf(found["value"][never]).all() and np.isneginf(found["theory"][never]).all()

@@ -83,6 +83,7 @@ class Grammar(NamedTuple):
 
         Both are the best predictions there are. ValueError for a stream that the grammar does not speak.
         """
+        tokens = np.asarray(tokens)
         best = self._logarithms[self.states_before(tokens), tokens]
         if window is not None and expect_size("window", window, low=0) < tokens.shape[-1]:
             rows = zip(best.reshape(-1, best.shape[-1]), tokens.reshape(-1, best.shape[-1]), strict=True)

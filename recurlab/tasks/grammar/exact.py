@@ -60,8 +60,8 @@ class Level(NamedTuple):
 def levels(grammar, window: int) -> list[Level]:
     """The beliefs that 0, 1, … window words leave of the stationary stream.
 
-    Equal beliefs are one, so there are few: what lies before the end of a sentence tells nothing, and where the subject
-    is not among the words, hardly more than their kinds does.
+    Equal beliefs are one, so there are few: what lies before the end of a sentence tells nothing, and what stands
+    between subject and verb leaves the belief about the subject as it was.
     """
     moves, chances, beliefs = transitions(grammar), np.ones(1), stationary(grammar)[None]
     found = []
