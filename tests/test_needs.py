@@ -1,6 +1,7 @@
 """Experiments that read data from outside: named in their ids, asked for before any work, left out of a run of all."""
 
 import hashlib
+import os
 
 import pooch
 import pytest
@@ -8,10 +9,10 @@ from engine import READER, add_studies, write
 
 from recurlab import corpora
 from recurlab.cli import main
-from recurlab.experiment import case_id, expand
+from recurlab.experiment import case_id, data_sums, expand, files_of
 from recurlab.files import read_json
 from recurlab.studies import STUDIES, load_study
-from recurlab.studies.kinds import DATASET
+from recurlab.studies.kinds import CORPUS, DATASET
 from recurlab.studies.study import parameters_of
 
 BOOK, SEQUEL = "shelf/book.txt", "shelf/sequel.txt"
@@ -48,6 +49,19 @@ def test_the_checksums_of_what_a_case_reads_are_part_of_its_id(folder, monkeypat
     monkeypatch.setitem(corpora.FILES, BOOK, known(b"another edition"))
     after = [case_id("reader", parameters, {}) for parameters in (book, none, {})]
     assert before[0] != after[0] and before[1:] == after[1:] and len({*before, *after}) == 4
+
+
+def test_a_file_of_the_users_own_is_known_by_its_bytes(folder):
+    own = folder / "mine.txt"
+    own.write_bytes(CONTENT)
+    named = {"corpus": str(own)}
+    before = case_id("reader", named, {})
+    assert data_sums(named) == {str(own): hashlib.sha256(CONTENT).hexdigest()} and files_of(named) == ()
+    own.write_bytes(CONTENT + b"!")
+    os.utime(own, ns=(1, 1))
+    assert case_id("reader", named, {}) != before
+    assert data_sums({"corpus": "book"}) == {BOOK: corpora.FILES[BOOK].sha256}
+    assert data_sums({"corpus": "none"}) == {}
 
 
 def test_an_experiment_needs_the_files_of_its_cases_at_that_scale(folder):
@@ -126,6 +140,13 @@ def test_records_name_the_data_and_results_outlive_them(folder, capsys):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_parameter_that_names_a_dataset_is_called_so(name):
-    """The case id and the list of files look at the parameter `dataset` alone."""
-    assert {key for key, kind in parameters_of(load_study(name)).items() if kind is DATASET} <= {"dataset"}
+def test_a_parameter_that_names_a_dataset_or_a_corpus_is_called_so(name):
+    """The case id and the list of files look at the parameters `dataset` and `corpus` alone."""
+    for kind, called in ((DATASET, "dataset"), (CORPUS, "corpus")):
+        assert {key for key, each in parameters_of(load_study(name)).items() if each is kind} <= {called}
+
+
+def test_a_corpus_is_a_language_a_known_text_or_a_file(tmp_path):
+    (tmp_path / "mine.txt").write_text("my text", encoding="utf-8")
+    assert all(map(CORPUS.accepts, ["agreement", "ptb", str(tmp_path / "mine.txt")]))
+    assert not any(map(CORPUS.accepts, ["ptbb", str(tmp_path), 3, None]))

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from recurlab.cells import CELLS
-from recurlab.kernels import draw
+from recurlab.kernels import automaton, draw
 from recurlab.layers import embedding, loss, omega, softmax
 from recurlab.layers.recurrent import DTYPES, backward, forward, parameter_shapes, recurrent
 
@@ -26,6 +26,7 @@ def warm(cell: str, dtype: str) -> tuple[str, float]:
     for part in (loss, embedding, softmax):
         part.warm(dtype)
     draw.warm()
+    automaton.warm()
     return f"{cell} {dtype}", time.perf_counter() - start
 
 
