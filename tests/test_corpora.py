@@ -17,6 +17,7 @@ from recurlab.layers.recurrent import recurrent
 from recurlab.models.gradients import loss_and_gradients
 from recurlab.models.sequence import network, readout
 from recurlab.tasks import DATASETS, TASKS, characters, given, images, music
+from recurlab.text import TEXTS
 from recurlab.weights import init
 
 CONTENT = b"one\ntwo\n"
@@ -70,6 +71,19 @@ def test_all_missing_files_are_told_at_once_and_nothing_is_missing_that_may_be_f
     assert corpora.missing([NAME, other]) == [other]
     monkeypatch.setenv("RECURLAB_DOWNLOAD", "1")
     assert corpora.missing([NAME, other]) == []
+
+
+def test_a_file_without_a_home_is_never_fetched(shelf, monkeypatch):
+    homeless = "shelf/licensed.txt"
+    monkeypatch.setitem(corpora.FILES, homeless, corpora.Corpus(None, digest(CONTENT)))
+    monkeypatch.setenv("RECURLAB_DOWNLOAD", "1")
+    assert corpora.missing([NAME, homeless]) == [homeless]
+    for asked in (lambda: corpora.require([homeless]), lambda: corpora.read(homeless)):
+        with pytest.raises(ValueError, match=f"^{homeless}: no such file.*No public address has {homeless}") as told:
+            asked()
+        assert "RECURLAB_DOWNLOAD" not in str(told.value)
+    put(shelf, CONTENT, homeless)
+    assert corpora.read(homeless) == CONTENT
 
 
 @pytest.mark.parametrize("folder", ["", None])
@@ -134,12 +148,16 @@ def test_fetched_bytes_that_are_not_the_known_ones_are_refused_and_not_kept(shel
 
 def test_homes_are_secure_and_hashes_are_whole():
     for corpus in corpora.FILES.values():
-        assert corpus.home.startswith("https://") and len(bytes.fromhex(corpus.sha256)) == 32
+        assert (corpus.home or "https://").startswith("https://") and len(bytes.fromhex(corpus.sha256)) == 32
+    homeless = {name for name, corpus in corpora.FILES.items() if corpus.home is None}
+    assert {name.partition("/")[0] for name in homeless} == {"ptb", "text8"}
 
 
-def test_datasets_name_known_files():
-    assert {file for dataset in DATASETS.values() for file in dataset.files} == set(corpora.FILES)
-    assert {name: dataset.files for name, dataset in DATASETS.items() if dataset.files} == corpora.FILES_OF
+def test_every_known_file_belongs_to_a_dataset_or_a_corpus():
+    assert {file for files in corpora.FILES_OF.values() for file in files} == set(corpora.FILES)
+    read = {name: dataset.files for name, dataset in DATASETS.items() if dataset.files}
+    assert read.items() <= corpora.FILES_OF.items()
+    assert set(corpora.FILES_OF) - set(read) == set(TEXTS) - {"tinyshakespeare"} | {"multi30k"}
     assert not set(DATASETS) & set(TASKS)
 
 

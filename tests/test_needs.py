@@ -1,6 +1,7 @@
 """Experiments that read data from outside: named in their ids, asked for before any work, left out of a run of all."""
 
 import hashlib
+import os
 
 import pooch
 import pytest
@@ -8,7 +9,7 @@ from engine import READER, add_studies, write
 
 from recurlab import corpora
 from recurlab.cli import main
-from recurlab.experiment import case_id, expand
+from recurlab.experiment import case_id, data_sums, expand, files_of
 from recurlab.files import read_json
 from recurlab.studies import STUDIES, load_study
 from recurlab.studies.kinds import DATASET
@@ -48,6 +49,19 @@ def test_the_checksums_of_what_a_case_reads_are_part_of_its_id(folder, monkeypat
     monkeypatch.setitem(corpora.FILES, BOOK, known(b"another edition"))
     after = [case_id("reader", parameters, {}) for parameters in (book, none, {})]
     assert before[0] != after[0] and before[1:] == after[1:] and len({*before, *after}) == 4
+
+
+def test_a_file_of_the_users_own_is_known_by_its_bytes(folder):
+    own = folder / "mine.txt"
+    own.write_bytes(CONTENT)
+    named = {"corpus": str(own)}
+    before = case_id("reader", named, {})
+    assert data_sums(named) == {str(own): hashlib.sha256(CONTENT).hexdigest()} and files_of(named) == ()
+    own.write_bytes(CONTENT + b"!")
+    os.utime(own, ns=(1, 1))
+    assert case_id("reader", named, {}) != before
+    assert data_sums({"corpus": "book"}) == {BOOK: corpora.FILES[BOOK].sha256}
+    assert data_sums({"corpus": "none"}) == {}
 
 
 def test_an_experiment_needs_the_files_of_its_cases_at_that_scale(folder):
