@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from recurlab import corpora
-from recurlab.tasks.translation import BEGIN, Pairs
+from recurlab.models.translation import Pairs
+from recurlab.tasks.translation import BEGIN
 from recurlab.text import END, Vocabulary, choose, vocabulary
 
 FILES = corpora.FILES_OF["multi30k"]

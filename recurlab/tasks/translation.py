@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recurlab.layers.checks import expect_choice
+from recurlab.models.translation import Pairs
 from recurlab.random import Stream, integers
 from recurlab.tasks.task import PURPOSES, Draws
 from recurlab.text import END, Vocabulary, vocabulary
@@ -22,15 +23,6 @@ UNITS = ("ein", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neu
 TENS = ("zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig")
 GERMAN = (*UNITS, *TENS, "hundert", "und")
 DIGITS = tuple("123456789")
-
-
-class Pairs(NamedTuple):
-    """B sentence pairs as ids. Both sides end with `<eos>` and are filled up with it."""
-
-    source: np.ndarray  # ([R,] Ts, B)
-    source_lengths: np.ndarray  # (B,), with `<eos>`
-    target: np.ndarray  # ([R,] Tt, B)
-    target_lengths: np.ndarray  # (B,), with `<eos>`
 
 
 class Translation(NamedTuple):
