@@ -13,7 +13,18 @@ import warnings
 from recurlab.experiment import SCALES
 from recurlab.studies import TIMED
 
-LISTS = ("experiments", "cells", "inits", "tasks", "regularisers", "optimisers", "studies", "figures", "estimators")
+LISTS = (
+    "experiments",
+    "cells",
+    "inits",
+    "tasks",
+    "texts",
+    "regularisers",
+    "optimisers",
+    "studies",
+    "figures",
+    "estimators",
+)
 THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 DTYPES = ("float32", "float64")
 

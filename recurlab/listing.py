@@ -62,6 +62,14 @@ def list_tasks() -> list[dict]:
     ]
 
 
+def list_texts() -> list[dict]:
+    """Every generated language and every known corpus."""
+    from recurlab.tasks.grammar import GRAMMARS
+    from recurlab.text import TEXTS
+
+    return [{"name": name, "what": t.says, "source": t.source} for name, t in (GRAMMARS | TEXTS).items()]
+
+
 def list_regularisers() -> list[dict]:
     """Every noise and every penalty that training takes with a strength."""
     from recurlab.models.regularised import NOISES
@@ -125,6 +133,7 @@ LISTS = {
     "cells": list_cells,
     "inits": list_inits,
     "tasks": list_tasks,
+    "texts": list_texts,
     "regularisers": list_regularisers,
     "optimisers": list_optimisers,
     "studies": list_studies,

@@ -440,6 +440,30 @@ def gradients(cell, params, x, state, lengths, dy, dstate, layers=1, directions=
     return total, d_x, d_initial
 
 
+# The softmax over words.
+
+
+def word_loss(weight, bias, h, targets, weights):
+    """Mean of -ln softmax(W h + b)[target] over N positions, each with its weight; weight (V, H), h (N, H)."""
+    total = 0
+    for position, target, share in zip(h, targets, weights, strict=True):
+        z = times(weight, position) + bias
+        z = z - max(z.real)
+        total = total + share * (np.log(np.exp(z).sum()) - z[target])
+    return total / sum(weights)
+
+
+def slopes(function, *arrays):
+    """The gradient of a function of real arrays with respect to each of them, one number at a time."""
+    found = [np.zeros(array.shape) for array in arrays]
+    for k, array in enumerate(arrays):
+        for index in np.ndindex(array.shape):
+            moved = [other.astype(complex) for other in arrays]
+            moved[k][index] += 1j * TINY
+            found[k][index] = function(*moved).imag / TINY
+    return found
+
+
 # Pascanu's Ω: the backward pass of a row is kept, then Ω is a function of W_hh alone.
 
 

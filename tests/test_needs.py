@@ -12,7 +12,7 @@ from recurlab.cli import main
 from recurlab.experiment import case_id, data_sums, expand, files_of
 from recurlab.files import read_json
 from recurlab.studies import STUDIES, load_study
-from recurlab.studies.kinds import DATASET
+from recurlab.studies.kinds import CORPUS, DATASET
 from recurlab.studies.study import parameters_of
 
 BOOK, SEQUEL = "shelf/book.txt", "shelf/sequel.txt"
@@ -140,6 +140,13 @@ def test_records_name_the_data_and_results_outlive_them(folder, capsys):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_parameter_that_names_a_dataset_is_called_so(name):
-    """The case id and the list of files look at the parameter `dataset` alone."""
-    assert {key for key, kind in parameters_of(load_study(name)).items() if kind is DATASET} <= {"dataset"}
+def test_a_parameter_that_names_a_dataset_or_a_corpus_is_called_so(name):
+    """The case id and the list of files look at the parameters `dataset` and `corpus` alone."""
+    for kind, called in ((DATASET, "dataset"), (CORPUS, "corpus")):
+        assert {key for key, each in parameters_of(load_study(name)).items() if each is kind} <= {called}
+
+
+def test_a_corpus_is_a_language_a_known_text_or_a_file(tmp_path):
+    (tmp_path / "mine.txt").write_text("my text", encoding="utf-8")
+    assert all(map(CORPUS.accepts, ["agreement", "ptb", str(tmp_path / "mine.txt")]))
+    assert not any(map(CORPUS.accepts, ["ptbb", str(tmp_path), 3, None]))

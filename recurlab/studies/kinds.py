@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -50,6 +51,13 @@ def _datasets() -> dict:
     return DATASETS
 
 
+def _corpora() -> dict:
+    from recurlab.tasks.grammar import GRAMMARS
+    from recurlab.text import TEXTS
+
+    return GRAMMARS | TEXTS
+
+
 def _rules() -> dict:
     from recurlab.optimise import RULES
 
@@ -90,6 +98,11 @@ INIT = _name_of("an initialisation of `recurlab list inits`", _inits)
 MEMORY_TASK = _name_of("a task of `recurlab list tasks`", _tasks)
 WINDOW_TASK = _name_of("a task whose loss of the best guess from k inputs is known", _window_tasks)
 DATASET = _name_of("a dataset of `recurlab list tasks`", _datasets)
+CORPUS = Kind(
+    "a text of `recurlab list texts`, or the path of a text file",
+    lambda value: isinstance(value, str) and (value in _corpora() or Path(value).is_file()),
+    names=_corpora,
+)
 RULE = _name_of("an optimiser of `recurlab list optimisers`", _rules)
 SCHEDULE = _name_of("a schedule: constant, linear, cosine or exponential", _schedules)
 PENALTY = _name_of("a penalty of `recurlab list regularisers`", _penalties)
