@@ -133,7 +133,7 @@ def test_the_two_ways_to_the_source_sum_to_the_slope():
     ]
     assert_close(ways[0] + ways[1], ways[2], 1e-13)
     assert all(np.abs(way).max() > 1e-3 for way in ways)
-    moved = params | {"source.weight": params["source.weight"] + 1e-6}
+    moved = params | {"weight_source": params["weight_source"] + 1e-6}
     change = (translation.read(net, moved, pairs).seen - reading.seen) / 1e-6  # every word moves in every direction
     assert_close((change * d_seen).sum(axis=(1, 2)), ways[2].sum(axis=(1, 2, 3)), 1e-4)
 
@@ -286,15 +286,15 @@ def test_loss_and_gradients_are_those_of_torch():
             source = torch.tensor(pairs.source[r, : SOURCE[b], b])
             target = torch.tensor(pairs.target[r, : TARGET[b], b])
             before = torch.cat([torch.tensor([BEGIN]), target[:-1]])
-            keys, ends = with_parameters(torch, encoder, p, "encoder.", p["source.weight"][source])
+            keys, ends = with_parameters(torch, encoder, p, "encoder.", p["weight_source"][source])
             start = tuple(torch.stack([torch.cat([end[2 * k], end[2 * k + 1]]) for k in (0, 1)]) for end in ends)
-            s, _ = with_parameters(torch, decoder, p, "decoder.", p["target.weight"][before], start)
+            s, _ = with_parameters(torch, decoder, p, "decoder.", p["weight_target"][before], start)
             hidden = torch.tanh(
                 (s @ p["attention.weight_query"].T)[:, None] + (keys @ p["attention.weight_key"].T)[None]
             )
             weights = torch.softmax(hidden @ p["attention.weight_score"], dim=1)
-            h = torch.tanh(torch.cat([weights @ keys, s], dim=1) @ p["combine.weight"].T)
-            z = h @ p["out.weight"].T + p["out.bias"]
+            h = torch.tanh(torch.cat([weights @ keys, s], dim=1) @ p["weight_combine"].T)
+            z = h @ p["weight_out"].T + p["bias_out"]
             logs.append(torch.log_softmax(z, dim=1)[torch.arange(TARGET[b]), target])
         loss = -torch.cat(logs).mean()
         loss.backward()

@@ -8,8 +8,8 @@ Sutskever, Vinyals & Le 2014). With it h_t = tanh(W_c [c_t; s_t]), c_t the mean 
 with s_t (Luong, Pham & Manning 2015, eq. 5, without input feeding: the decoder runs through all steps before any of
 them attends). A bidirectional encoder has H/2 units in each direction, so that both networks have states of H numbers.
 
-R replicas at once. Parameters: source.weight (R, Vs, E) and target.weight (R, Vt, E) of the embeddings, encoder.… and
-decoder.… of the recurrent layers, attention.… of the score, combine.weight (R, H, 2H), out.weight (R, Vt, H), out.bias.
+R replicas at once. Parameters: weight_source (R, Vs, E) and weight_target (R, Vt, E) of the embeddings, encoder.… and
+decoder.… of the recurrent layers, attention.… of the score, weight_combine (R, H, 2H), weight_out (R, Vt, H), bias_out.
 """
 
 from typing import NamedTuple
@@ -106,13 +106,13 @@ def translator(
 def parameter_shapes(net: Translator) -> dict[str, tuple[int, ...]]:
     """Name and shape of every parameter, without the replica axis."""
     size, hidden = net.encoder.input_size, net.decoder.hidden_size
-    shapes = {"source.weight": (net.source_words, size), "target.weight": (net.target_words, size)}
+    shapes = {"weight_source": (net.source_words, size), "weight_target": (net.target_words, size)}
     shapes |= prefixed("encoder.", recurrent.parameter_shapes(net.encoder))
     shapes |= prefixed("decoder.", recurrent.parameter_shapes(net.decoder))
     if net.attention:
         shapes |= prefixed("attention.", attention.parameter_shapes(net.attention))
-        shapes["combine.weight"] = (hidden, 2 * hidden)
-    return shapes | {"out.weight": (net.target_words, hidden), "out.bias": (net.target_words,)}
+        shapes["weight_combine"] = (hidden, 2 * hidden)
+    return shapes | {"weight_out": (net.target_words, hidden), "bias_out": (net.target_words,)}
 
 
 def initial(net: Translator, seeds, **recurrent_weights) -> dict[str, np.ndarray]:
@@ -130,15 +130,15 @@ def initial(net: Translator, seeds, **recurrent_weights) -> dict[str, np.ndarray
 
 def _linear(net: Translator) -> list[str]:
     """The parameters that are neither of the recurrent layers nor of the score."""
-    return [name for name in parameter_shapes(net) if name.partition(".")[0] in ("source", "target", "combine", "out")]
+    return [name for name in parameter_shapes(net) if "." not in name]
 
 
 def _drawn(net: Translator, seed: int, name: str) -> np.ndarray:
     """One parameter of one replica."""
     shape, stream = parameter_shapes(net)[name], Stream(seed, f"init {name}")
-    if name == "out.bias":
+    if name == "bias_out":
         return np.zeros(shape, net.decoder.dtype)
-    embedded = name in ("source.weight", "target.weight")
+    embedded = name in ("weight_source", "weight_target")
     drawn = normal(stream, shape) if embedded else (2 * uniform(stream, shape) - 1) * shape[-1] ** -0.5
     return drawn.astype(net.decoder.dtype)
 
@@ -156,7 +156,7 @@ def part(params: dict, prefix: str) -> dict:
 def log_probabilities(net: Translator, params: dict, pairs: Pairs) -> np.ndarray:
     """ln p(y | x) of every target sentence with its `<eos>`, teacher-forced, (R, B) float64."""
     seen, targets = read(net, params, pairs).seen, counted(pairs.target, pairs.target_lengths)
-    logs = softmax.target_log_probabilities(params["out.weight"], params["out.bias"], seen, targets)
+    logs = softmax.target_log_probabilities(params["weight_out"], params["bias_out"], seen, targets)
     _, rows = np.nonzero(within(pairs.target_lengths))
     return np.stack([np.bincount(rows, own) for own in logs])
 
@@ -165,7 +165,7 @@ def read(net: Translator, params: dict, pairs: Pairs, dropped: Dropped = NOTHING
     """Forward, teacher-forced, to what the output layer sees of the positions that count."""
     encoded, state, encoder = encode(net, params, pairs.source, pairs.source_lengths, dropped.source)
     words = _after_begin(net, pairs.target)
-    x = multiplied(embedding.forward(params["target.weight"], words), dropped.target)
+    x = multiplied(embedding.forward(params["weight_target"], words), dropped.target)
     s, _, decoder = recurrent.forward(net.decoder, part(params, "decoder."), x, state, pairs.target_lengths, **OPTIONS)
     joined, weights, attends = attend(net, params, s, encoded, pairs.source_lengths, pairs.target_lengths)
     h = combine(net, params, joined)
@@ -175,7 +175,7 @@ def read(net: Translator, params: dict, pairs: Pairs, dropped: Dropped = NOTHING
 
 def encode(net: Translator, params: dict, source: np.ndarray, lengths: np.ndarray, mask: np.ndarray | None = None):
     """Source words ([R,] Ts, B) -> outputs of the encoder (R, Ts, B, H), states for the decoder (R, L, B, H), tape."""
-    x = multiplied(embedding.forward(params["source.weight"], source), mask)
+    x = multiplied(embedding.forward(params["weight_source"], source), mask)
     encoded, final, tape = recurrent.forward(net.encoder, part(params, "encoder."), x, None, lengths, **OPTIONS)
     return encoded, tuple(_side_by_side(net, state) for state in final), tape
 
@@ -207,7 +207,7 @@ def combine(net: Translator, params: dict, joined: np.ndarray) -> np.ndarray:
     """h = tanh(W_c [c; s]), (R, N, H); s alone without attention."""
     if net.attention is None:
         return joined
-    return np.tanh(np.matmul(joined, params["combine.weight"].swapaxes(1, 2)))
+    return np.tanh(np.matmul(joined, params["weight_combine"].swapaxes(1, 2)))
 
 
 def translate(
@@ -231,10 +231,10 @@ def next_words(net: Translator, params: dict, encoded: np.ndarray, lengths: np.n
     decoder, each = part(params, "decoder."), np.ones(len(lengths), int)
 
     def step(state: tuple, words: np.ndarray):
-        x = embedding.forward(params["target.weight"], words[:, None])
+        x = embedding.forward(params["weight_target"], words[:, None])
         s, state, _ = recurrent.forward(net.decoder, decoder, x, state, **OPTIONS)
         h = combine(net, params, attend(net, params, s, encoded, lengths, each)[0])
-        return softmax.log_probabilities(params["out.weight"], params["out.bias"], h), state
+        return softmax.log_probabilities(params["weight_out"], params["bias_out"], h), state
 
     return step
 

@@ -34,12 +34,12 @@ def loss_and_gradients(net: Translator, params: dict, pairs: Pairs, dropped: Dro
     Teacher-forced: the decoder reads the target itself, whatever it would have written.
     """
     reading, targets = read(net, params, pairs, dropped), counted(pairs.target, pairs.target_lengths)
-    given = params["out.weight"], params["out.bias"], reading.seen, targets
+    given = params["weight_out"], params["bias_out"], reading.seen, targets
     out = softmax.loss_and_gradients(*given, flush_denormals=SUPPORTED)
     grads, d_encoded, d_state = back_to_encoder(net, params, reading, pairs, out.d_h, dropped)
     more, d_x = back_through_encoder(net, params, reading, d_encoded, d_state)
     d_source = embedding.backward(net.source_words, pairs.source, multiplied(d_x, dropped.source))
-    grads |= more | {"source.weight": d_source, "out.weight": out.d_weight, "out.bias": out.d_bias}
+    grads |= more | {"weight_source": d_source, "weight_out": out.d_weight, "bias_out": out.d_bias}
     return Result(out.loss, out.error, np.zeros(len(out.loss)), {name: grads[name] for name in params})
 
 
@@ -68,7 +68,7 @@ def back_to_encoder(net: Translator, params: dict, reading: Reading, pairs: Pair
         d_s, d_encoded = d_s + d_queries, d_keys + d_values
     more, d_x, d_begin = recurrent.backward(net.decoder, part(params, "decoder."), reading.tapes[1], d_s, **OPTIONS)
     grads |= prefixed("decoder.", more)
-    grads["target.weight"] = embedding.backward(net.target_words, reading.words, multiplied(d_x, dropped.target))
+    grads["weight_target"] = embedding.backward(net.target_words, reading.words, multiplied(d_x, dropped.target))
     return grads, d_encoded, tuple(_apart(net, state) for state in d_begin)
 
 
@@ -76,8 +76,8 @@ def back_to_encoder(net: Translator, params: dict, reading: Reading, pairs: Pair
 def _back_through_combine(params: dict, reading: Reading, d_h: np.ndarray, lengths: np.ndarray):
     """Gradient of W_c, and dL/dc and dL/ds at all positions (R, Tt, B, H)."""
     d_a = d_h * (1 - reading.h * reading.h)
-    grads = {"combine.weight": np.matmul(d_a.swapaxes(1, 2), reading.joined)}
-    halves = np.split(np.matmul(d_a, params["combine.weight"]), 2, axis=-1)
+    grads = {"weight_combine": np.matmul(d_a.swapaxes(1, 2), reading.joined)}
+    halves = np.split(np.matmul(d_a, params["weight_combine"]), 2, axis=-1)
     return grads, *(placed(half, lengths) for half in halves)
 
 
