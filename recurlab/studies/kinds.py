@@ -88,6 +88,12 @@ def _scores() -> dict:
     return SCORES
 
 
+def _generated() -> dict:
+    from recurlab.tasks.translation import TRANSLATIONS
+
+    return TRANSLATIONS
+
+
 def _translations() -> tuple:
     from recurlab.studies.translated import DATASETS
 
@@ -121,6 +127,7 @@ SCHEDULE = _name_of("a schedule: constant, linear, cosine or exponential", _sche
 PENALTY = _name_of("a penalty of `recurlab list regularisers`", _penalties)
 REGULARISER = _name_of("a regulariser of `recurlab list regularisers`", _regularisers)
 SCORE = _name_of("a score of attention: dot, scaled_dot, general or additive", _scores)
+GENERATED_TRANSLATION = _name_of("a translation task of `recurlab list tasks`", _generated)
 TRANSLATION_DATA = _name_of("a translation task of `recurlab list tasks`, or multi30k", _translations)
 DTYPE = _name_of("float32 or float64", lambda: ("float32", "float64"))
 

@@ -38,6 +38,7 @@ class Corpus(NamedTuple):
     train: Callable[[np.ndarray, int], Pairs]  # (seeds, update) ->
     valid: Callable[[np.ndarray], Iterator[Pairs]]  # seeds ->
     test: Callable[[np.ndarray], Iterator[Test]]  # seeds ->
+    longest: int  # length of training
 
 
 def generated(name: str, lengths: tuple[int, int], test_lengths, sentences: int, batch_size: int) -> Corpus:
@@ -57,7 +58,7 @@ def generated(name: str, lengths: tuple[int, int], test_lengths, sentences: int,
             references = [texts(task.target, own.T) for own in pairs.target]
             yield Test(pairs, numbers, *np.full((2, sentences), length), references)
 
-    return Corpus(task.source, task.target, training, valid, test)
+    return Corpus(task.source, task.target, training, valid, test, lengths[1])
 
 
 def given(vocabulary_size: int | None, batch_size: int) -> Corpus:
@@ -77,7 +78,8 @@ def given(vocabulary_size: int | None, batch_size: int) -> Corpus:
                 data.test.take(numbers), numbers, data.test.source.lengths[numbers] - 1, [references] * len(seeds)
             )
 
-    return Corpus(data.source, data.target, training, valid, test)
+    longest = int(data.train.source.lengths.max()) - 1
+    return Corpus(data.source, data.target, training, valid, test, longest)
 
 
 def _alike(rows: multi30k.Rows) -> Iterator[np.ndarray]:

@@ -80,6 +80,7 @@ def _translated(net: Translator, params: dict, corpus: Corpus, test: Test, beams
     pairs, shape = test.pairs, (len(beams), len(test.references), len(test.numbers))
     logs = models.log_probabilities(net, params, pairs)
     columns = {"sentence": test.numbers, "length": test.lengths, "length_class": test.classes}
+    columns |= {"stretch": test.lengths / corpus.longest}
     columns |= {"beams": np.array(beams)[:, None, None]}
     columns |= {"loss": -logs / pairs.target_lengths}
     longest = pairs.source.shape[-2] + LONGER
@@ -156,6 +157,7 @@ TRANSLATION = Study(
         "attention": "name; with or without attention",
         "sentence": "index; of the sentence within the test set",
         "length": "symbols, numbers or words; of the source, without its <eos>",
+        "stretch": "1; length / longest trained length",
         "length_class": "as length; the longest of the sentences that are counted together, 24 for all that are longer",
         "beams": "sentences; kept at every step of decoding, 1 is greedy",
         "loss": "nats; a word of the target, teacher-forced: the decoder reads the reference",
