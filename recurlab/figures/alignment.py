@@ -11,7 +11,7 @@ from recurlab.figures.kind import T_INTERVAL, FigureKind, panels_by
 from recurlab.figures.style import SURFACE
 from recurlab.rows import refuse_empty, summarise
 
-UPRIGHT = 2  # letters of the longest text at the x axis that is not turned
+UPRIGHT = 2  # letters at the x axis that have room beside one another; longer texts are turned
 
 
 def rows(frame, figure: dict):
@@ -35,8 +35,9 @@ def paint(axes, rows, figure: dict, look):
     low, high = figure.get("zlim", look.span)
     mesh = axes.pcolormesh(values.to_numpy(dtype=float), cmap=SURFACE, vmin=low, vmax=high, rasterized=True)
     across, down = (rows.drop_duplicates(place).sort_values(place)[shown] for place, shown in _texts(figure))
-    turned = max(map(len, across)) > UPRIGHT
-    axes.set_xticks(np.arange(len(across)) + 0.5, across, rotation=90 if turned else 0)
+    axes.set_xticks(np.arange(len(across)) + 0.5, across)
+    for label in axes.get_xticklabels():
+        label.set_rotation(90 if len(label.get_text()) > UPRIGHT else 0)
     axes.set_yticks(np.arange(len(down)) + 0.5, down)
     axes.tick_params(length=0)
     axes.set(xlim=(0, len(across)), ylim=(len(down), 0))

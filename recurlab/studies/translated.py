@@ -73,10 +73,10 @@ def given(vocabulary_size: int | None, batch_size: int) -> Corpus:
 
     def test(seeds) -> Iterator[Test]:
         for numbers in _alike(data.test):
-            references = [" ".join(data.test.target.words[k]) for k in numbers]
-            yield Test(
-                data.test.take(numbers), numbers, data.test.source.lengths[numbers] - 1, [references] * len(seeds)
-            )
+            pairs, references = data.test.take(numbers), [" ".join(data.test.target.words[k]) for k in numbers]
+            lengths = pairs.source_lengths - 1
+            classes = np.minimum(-(-lengths // CLASS) * CLASS, LONGEST)
+            yield Test(pairs, numbers, lengths, classes, [references] * len(seeds))
 
     longest = int(data.train.source.lengths.max()) - 1
     return Corpus(data.source, data.target, training, valid, test, longest)

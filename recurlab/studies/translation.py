@@ -5,7 +5,8 @@ import numpy as np
 from recurlab.cells import CELLS
 from recurlab.measures import bleu
 from recurlab.models import translation as models
-from recurlab.models.translation import Translator
+from recurlab.models.beam_search import Written
+from recurlab.models.translation import Pairs, Translator
 from recurlab.studies import translated
 from recurlab.studies.kinds import (
     CELL,
@@ -84,30 +85,27 @@ def _translated(net: Translator, params: dict, corpus: Corpus, test: Test, beams
     columns |= {"beams": np.array(beams)[:, None, None]}
     columns |= {"loss": -logs / pairs.target_lengths}
     longest = pairs.source.shape[-2] + LONGER
-    each = [
-        _compared(corpus, test, models.translate(net, params, *pairs[:2], longest, k, length_power).words)
-        for k in beams
-    ]
+    found = (models.translate(net, params, *pairs[:2], longest, k, length_power) for k in beams)
+    each = [_compared(corpus, test, written) for written in found]
     columns |= {name: np.stack([one[name] for one in each]) for name in each[0]}
     return {name: np.broadcast_to(values, shape) for name, values in columns.items()}
 
 
-def _compared(corpus: Corpus, test: Test, words: np.ndarray) -> dict[str, np.ndarray]:
-    """Translations (R, B, T) beside the references: name -> (R, B)."""
-    hypotheses = [translated.texts(corpus.target, own) for own in words]
+def _compared(corpus: Corpus, test: Test, found: Written) -> dict[str, np.ndarray]:
+    """Translations beside the references: name -> (R, B)."""
+    hypotheses = [translated.texts(corpus.target, own) for own in found.words]
     counts = [bleu.sentence_counts(*pair) for pair in zip(hypotheses, test.references, strict=True)]
     exact = [np.equal(*map(np.array, pair)) for pair in zip(hypotheses, test.references, strict=True)]
-    found = {"exact": np.array(exact).astype(int), "accuracy": _right_words(corpus.target.end, test, words)}
-    return found | dict(zip(bleu.COLUMNS, np.moveaxis(np.array(counts), -1, 0), strict=True))
+    columns = {"exact": np.array(exact).astype(int), "accuracy": _right_words(test.pairs, found)}
+    return columns | dict(zip(bleu.COLUMNS, np.moveaxis(np.array(counts), -1, 0), strict=True))
 
 
-def _right_words(end: int, test: Test, words: np.ndarray) -> np.ndarray:
+def _right_words(pairs: Pairs, found: Written) -> np.ndarray:
     """Share of the words of a target, `<eos>` among them, that stand at their place in the translation, (R, B)."""
-    target, lengths = np.swapaxes(test.pairs.target, -1, -2), test.pairs.target_lengths
-    missing = max(0, target.shape[-1] - words.shape[-1])
-    words = np.pad(words, ((0, 0), (0, 0), (0, missing)), constant_values=end)[..., : target.shape[-1]]
-    counts = np.arange(target.shape[-1]) < lengths[:, None]
-    return ((words == target) & counts).sum(axis=-1) / lengths
+    target, lengths = np.swapaxes(pairs.target, -1, -2), pairs.target_lengths
+    steps = min(found.words.shape[-1], target.shape[-1])
+    there = np.arange(steps) < np.minimum(found.lengths, lengths)[..., None]
+    return ((found.words[..., :steps] == target[..., :steps]) & there).sum(axis=-1) / lengths
 
 
 def _rows(tested: dict, found: Trained, same: dict) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from recurlab.text import END, Vocabulary, choose, vocabulary
 FILES = corpora.FILES_OF["multi30k"]
 PARTS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 LEAST_COUNT = 2
+SAYS = "captions of pictures in German, to be translated to English: 29,000 to train, 1,014 to validate, 1,000 to test"
 _WORDS = re.compile(r"\w+|[^\w\s]")
 
 
