@@ -63,7 +63,7 @@ def test_given_pairs_are_the_same_for_all_seeds_and_classed_by_their_words(shelf
     assert found["replica"].tolist() == [0, 1] and found["length"].tolist() == [3, 3]
     assert found["length_class"].tolist() == [4, 4] and np.allclose(found["stretch"], 3 / 4)
     assert found["reference_length"].tolist() == [4, 4]  # a bird sleeps .
-    assert set(found["network"]) == {"lstm, no attention"} and set(found["attention"]) == {"without attention"}
+    assert set(found["network"]) == {"lstm, forget bias 1, no attention"} and set(found["attention"]) == {"without attention"}
 
 
 @pytest.mark.data

@@ -25,7 +25,7 @@ from recurlab.studies.kinds import (
     sizes,
 )
 from recurlab.studies.study import Study
-from recurlab.studies.trained import gate_bias_problems
+from recurlab.studies.trained import gate_bias_problems, label_of
 from recurlab.studies.translated import MULTI30K, Corpus, Test
 from recurlab.train import ENDS, Plan, Trained
 
@@ -66,9 +66,10 @@ def translation(
         corpus = translated.generated(dataset, train_lengths, test_lengths, test_sentences, batch_size)
     layer = {"bidirectional": bidirectional, "score": score, "dtype": dtype}
     net = translated.network(corpus, cell, embedding_size, hidden_size, **layer)
-    params = models.initial(net, seeds, **translated.weights_of(init_name, forget_bias))
+    weights = translated.weights_of(init_name, forget_bias)
+    params = models.initial(net, seeds, **weights)
     plan = Plan(updates, learning_rate, schedule="linear", clip_norm=clip)
-    label = f"{cell}, {'no' if score is None else score} attention"
+    label = f"{label_of(cell, weights)}, {'no' if score is None else score} attention"
     found = translated.run(net, params, seeds, corpus, plan, dropout, f"{dataset}, {label}")
     parts = [_translated(net, found.params, corpus, test, beams, length_power) for test in corpus.test(seeds)]
     tested = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
@@ -151,7 +152,7 @@ TRANSLATION = Study(
     function=translation,
     replicas=(),
     columns={
-        "network": "name; cell and score of attention",
+        "network": "name; cell, initialisation and score of attention",
         "attention": "name; with or without attention",
         "sentence": "index; of the sentence within the test set",
         "length": "symbols, numbers or words; of the source, without its <eos>",
