@@ -1,5 +1,6 @@
 """Studies of translation: what they count, by hand and by sacrebleu; gradients on both ways against differences."""
 
+import os
 from itertools import product
 
 import numpy as np
@@ -63,11 +64,15 @@ def test_given_pairs_are_the_same_for_all_seeds_and_classed_by_their_words(shelf
     assert found["replica"].tolist() == [0, 1] and found["length"].tolist() == [3, 3]
     assert found["length_class"].tolist() == [4, 4] and np.allclose(found["stretch"], 3 / 4)
     assert found["reference_length"].tolist() == [4, 4]  # a bird sleeps .
-    assert set(found["network"]) == {"lstm, forget bias 1, no attention"} and set(found["attention"]) == {"without attention"}
+    assert set(found["network"]) == {"lstm, forget bias 1, no attention"} and set(found["attention"]) == {
+        "without attention"
+    }
 
 
 @pytest.mark.data
 def test_multi30k_is_tested_on_all_its_sentences():
+    if not os.environ.get("RECURLAB_DATA"):
+        pytest.skip("RECURLAB_DATA names no folder")
     lengths = dict.fromkeys(("train_lengths", "test_lengths", "test_sentences"))
     found = run(
         "translation", [0], dataset="multi30k", vocabulary_size=50, batch_size=64, updates=2, beams=(1,), **lengths
