@@ -9,7 +9,12 @@ from recurlab.layers import transformer_block
 from recurlab.models import self_attention_lm
 from recurlab.models.beam_search import write
 from recurlab.models.self_attention_lm import loss_and_gradients
-from recurlab.models.self_attention_scores import log_probabilities, next_distribution, next_words
+from recurlab.models.self_attention_lm_scores import (
+    context_log_probabilities,
+    log_probabilities,
+    next_distribution,
+    step,
+)
 from recurlab.models.words import Words
 from recurlab.random import Stream, integers, normal
 from recurlab.train import Plan, train
@@ -165,10 +170,22 @@ def test_distributions_sum_to_one_and_see_the_last_words_of_the_context():
     assert_same_bits(found, next_distribution(net, params, contexts[:, -C:]))
 
 
+def test_tokens_are_told_by_as_many_words_before_them_as_asked_for():
+    net, params = model()
+    tokens, at = integers(Stream(0, "tokens"), V, (60,)), np.arange(3, 60)
+    found = context_log_probabilities(net, params, tokens, at, 3)
+    assert found.shape == (R, 57)
+    for k in (0, 31, 32, 56):
+        assert_close(found[:, k], one_by_one(net, params, tokens[at[k] - 3 : at[k]])[:, tokens[at[k]]], 1e-12)
+    for wrong, said in (((at - 1, 3), "at"), ((at + 1, 3), "at"), ((at, C + 1), "context"), ((at, 0), "context")):
+        with pytest.raises(ValueError, match=said):
+            context_log_probabilities(net, params, tokens, *wrong)
+
+
 def test_greedy_text_takes_the_most_probable_word():
     net, params = model()
     states = (np.empty((R, 1, 1, 0), int),)
-    written = write(next_words(net, params), states, END, END, 9)
+    written = write(step(net, params), states, END, END, 9)
     for r in range(R):
         own, text = {name: p[r : r + 1] for name, p in params.items()}, [END]
         for _ in range(written.lengths[r, 0]):

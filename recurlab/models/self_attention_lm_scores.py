@@ -4,7 +4,7 @@ A text that is longer than the context goes through in windows that overlap by h
 a text has at least half a context in front of it; a word is scored once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -37,20 +37,44 @@ def log_probabilities(net: SelfAttentionLM, params: dict, tokens: np.ndarray, pr
 
 def next_distribution(net: SelfAttentionLM, params: dict, contexts: np.ndarray) -> np.ndarray:
     """ln p of the word behind each context ([R,] B, T), of which the last C words count: (R, B, V) float64."""
-    ids = np.ascontiguousarray(np.swapaxes(contexts[..., -net.context :], -1, -2))
-    rows = ids.shape[-1]
-    h = read(net, params, Words(ids, ids)).h[:, -rows:]
-    return softmax.log_probabilities(params["weight_out"], params["bias_out"], h).astype(np.float64)
+    logs = softmax.log_probabilities(params["weight_out"], params["bias_out"], _behind(net, params, contexts))
+    return logs.astype(np.float64)
 
 
-def next_words(net: SelfAttentionLM, params: dict):
-    """The step of `beam_search`: its state are the words so far, (R, 1, B, T); it begins with none of them, T = 0."""
+def context_log_probabilities(
+    net: SelfAttentionLM, params: dict, tokens: np.ndarray, at: np.ndarray, context: int
+) -> np.ndarray:
+    """ln p of the tokens at some places given the last `context` tokens alone, at most C: (R, len(at)).
 
-    def step(states: tuple, words: np.ndarray):
+    ValueError for a place with fewer tokens before it.
+    """
+    expect(1 <= context <= net.context, "context", context, f"1 … {net.context}, the context of the model")
+    at = np.asarray(at)
+    expect(bool(at.size and at.min() >= context and at.max() < len(tokens)), "at", at, f"{context} … {len(tokens) - 1}")
+    found = []
+    for some in (at[first : first + ROWS] for first in range(0, at.size, ROWS)):
+        h = _behind(net, params, tokens[some[:, None] - np.arange(context, 0, -1)])
+        found.append(softmax.target_log_probabilities(params["weight_out"], params["bias_out"], h, tokens[some]))
+    return np.concatenate(found, axis=1)
+
+
+def step(net: SelfAttentionLM, params: dict) -> Callable:
+    """A function (states, words (R, B)) -> (ln p of the next word (R, B, V), states): what `beam_search` takes.
+
+    Its state are the words so far, (R, 1, B, T); it begins with none, T = 0.
+    """
+
+    def next_words(states: tuple, words: np.ndarray):
         seen = np.concatenate([states[0], words[:, None, :, None]], axis=3)[..., -net.context :]
         return next_distribution(net, params, seen[:, 0]), (seen,)
 
-    return step
+    return next_words
+
+
+def _behind(net: SelfAttentionLM, params: dict, contexts: np.ndarray) -> np.ndarray:
+    """h behind the last C words of contexts ([R,] B, T), (R, B, E)."""
+    ids = np.ascontiguousarray(np.swapaxes(np.asarray(contexts)[..., -net.context :], -1, -2))
+    return read(net, params, Words(ids, ids)).h[:, -ids.shape[-1] :]
 
 
 def _windows(net: SelfAttentionLM, tokens: np.ndarray, protocol: str, first: int) -> np.ndarray:
