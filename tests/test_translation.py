@@ -155,6 +155,22 @@ def test_wrong_settings_are_refused(wrong, said):
         translator(**good | {"begin": 0, "end": 1} | wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"source_lengths": SOURCE - 1}, "source_lengths: expected from 1 on, the longest T = 5, got 0 … 4"),
+        ({"target_lengths": np.minimum(TARGET, 3)}, "target_lengths: expected from 1 on, the longest T = 4, got 1 … 3"),
+        ({"target_lengths": TARGET[1:]}, "target_lengths: expected one for each of 4 rows"),
+        ({"source": np.full((5, 4), VS)}, "ids: expected words 0 … 6, got 7 … 7"),
+        ({"target": np.full((4, 4), -1)}, "ids"),
+    ],
+)
+def test_wrong_pairs_are_refused_by_name(wrong, said):
+    net, params = network("gru, dot")
+    with pytest.raises(ValueError, match=said):
+        translation_gradients.loss_and_gradients(net, params, pairs_of()._replace(**wrong))
+
+
 # decoding
 
 

@@ -104,17 +104,19 @@ def softmax(scores: np.ndarray, there: np.ndarray) -> np.ndarray:
 
     The largest score is taken off first, so that no exponential overflows.
     """
-    scores = np.where(there, scores, -np.inf)
+    weights = np.where(there, scores, -np.inf)
     with np.errstate(invalid="ignore"):  # the scores of a diverged replica, whose weights are NaN
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights -= weights.max(axis=-1, keepdims=True)
+    np.exp(weights, out=weights)
     weights /= weights.sum(axis=-1, keepdims=True)
     return weights
 
 
 def softmax_backward(weights: np.ndarray, d_weights: np.ndarray) -> np.ndarray:
     """dL/de = a (dL/da - Σ a dL/da): 0 where the weight is."""
-    product = weights * d_weights
-    return product - weights * product.sum(axis=-1, keepdims=True)
+    d_scores = weights * d_weights
+    d_scores -= weights * d_scores.sum(axis=-1, keepdims=True)
+    return d_scores
 
 
 def _check(layer: Attention, params: dict, queries, keys, values, lengths) -> np.ndarray:

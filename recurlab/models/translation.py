@@ -162,7 +162,12 @@ def log_probabilities(net: Translator, params: dict, pairs: Pairs) -> np.ndarray
 
 
 def read(net: Translator, params: dict, pairs: Pairs, dropped: Dropped = NOTHING) -> Reading:
-    """Forward, teacher-forced, to what the output layer sees of the positions that count."""
+    """Forward, teacher-forced, to what the output layer sees of the positions that count.
+
+    ValueError for ids that are no words, or lengths of which the longest is not that of the array.
+    """
+    _check_lengths("source", pairs.source, pairs.source_lengths)
+    _check_lengths("target", pairs.target, pairs.target_lengths)
     encoded, state, encoder = encode(net, params, pairs.source, pairs.source_lengths, dropped.source)
     words = _after_begin(net, pairs.target)
     x = multiplied(embedding.forward(params["weight_target"], words), dropped.target)
@@ -171,6 +176,14 @@ def read(net: Translator, params: dict, pairs: Pairs, dropped: Dropped = NOTHING
     h = combine(net, params, joined)
     seen = h if dropped.outputs is None else h * spread(dropped.outputs, pairs.target_lengths)
     return Reading(encoded, (encoder, decoder, attends), words, joined, h, seen, weights)
+
+
+def _check_lengths(side: str, ids: np.ndarray, lengths: np.ndarray) -> None:
+    """ValueError unless there is a length for each row, from 1 to T, and T is one of them."""
+    name, (steps, rows) = f"{side}_lengths", ids.shape[-2:]
+    expect(np.shape(lengths) == (rows,), name, f"shape {np.shape(lengths)}", f"one for each of {rows} rows")
+    there = lengths.min() >= 1 and lengths.max() == steps
+    expect(there, name, f"{lengths.min()} … {lengths.max()}", f"from 1 on, the longest T = {steps}")
 
 
 def encode(net: Translator, params: dict, source: np.ndarray, lengths: np.ndarray, mask: np.ndarray | None = None):
