@@ -147,7 +147,7 @@ def _means(given: Given, judged: Judged) -> tuple[np.ndarray, np.ndarray]:
     """Σ w l / Σ w of losses and errors, (R,) each, summed in the order of the positions."""
     weights = np.broadcast_to(given.weights, judged.losses.shape)
     sums = (
-        np.array([np.sum(np.where(w == 0, 0, w * own)) for w, own in zip(weights, values, strict=True)])
+        np.array([np.sum(w * np.where(w == 0, 0, own)) for w, own in zip(weights, values, strict=True)])
         for values in (judged.losses, judged.errors)
     )
     return tuple(total / given.weights.sum(axis=1) for total in sums)
