@@ -14,7 +14,7 @@ from recurlab.measures import attention as measures
 from recurlab.measures import bleu
 from recurlab.models import translation as models
 from recurlab.models.beam_search import Written
-from recurlab.models.translation import Pairs
+from recurlab.models.pairs import Pairs
 from recurlab.studies import translated
 from recurlab.studies.attention import EXAMPLES
 from recurlab.studies.attention import problems as attention_problems

@@ -10,7 +10,8 @@ from test_sequence import assert_gradients_are_slopes, drawn
 from recurlab.layers.recurrent import parameter_shapes
 from recurlab.models import translation, translation_gradients
 from recurlab.models.beam_search import write
-from recurlab.models.translation import Dropped, Pairs, translator
+from recurlab.models.pairs import Pairs
+from recurlab.models.translation import Dropped, translator
 from recurlab.random import Stream, integers
 from recurlab.tasks.translation import TRANSLATIONS, drawn_lengths
 from recurlab.train import Plan, train

@@ -3,7 +3,8 @@
 import numpy as np
 
 from recurlab.layers import softmax
-from recurlab.models.translation import Pairs, Translator, counted, read, within
+from recurlab.models.pairs import Pairs, counted, within
+from recurlab.models.translation import Translator, read
 from recurlab.models.translation_gradients import back_through_encoder, back_to_encoder
 
 WAYS = ("attention", "states")

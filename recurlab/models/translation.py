@@ -23,20 +23,12 @@ from recurlab.layers.attention import Attention
 from recurlab.layers.checks import expect, expect_size
 from recurlab.layers.recurrent import Recurrent
 from recurlab.models.beam_search import Written, write
+from recurlab.models.pairs import Pairs, check_lengths, counted, spread, within
 from recurlab.random import Stream, normal, uniform
 from recurlab.weights import init
 
 DECODER = 2**32  # added to the seed of the decoder, whose weights would else be drawn like the encoder's
 OPTIONS = {"flush_denormals": SUPPORTED, "check": False}
-
-
-class Pairs(NamedTuple):
-    """B sentence pairs as ids. Both sides end with `<eos>` and are filled up with it; without R all replicas share."""
-
-    source: np.ndarray  # ([R,] Ts, B)
-    source_lengths: np.ndarray  # (B,), with `<eos>`
-    target: np.ndarray  # ([R,] Tt, B)
-    target_lengths: np.ndarray  # (B,), with `<eos>`
 
 
 class Translator(NamedTuple):
@@ -166,8 +158,8 @@ def read(net: Translator, params: dict, pairs: Pairs, dropped: Dropped = NOTHING
 
     ValueError for ids that are no words, or lengths of which the longest is not that of the array.
     """
-    _check_lengths("source", pairs.source, pairs.source_lengths)
-    _check_lengths("target", pairs.target, pairs.target_lengths)
+    check_lengths("source", pairs.source, pairs.source_lengths)
+    check_lengths("target", pairs.target, pairs.target_lengths)
     encoded, state, encoder = encode(net, params, pairs.source, pairs.source_lengths, dropped.source)
     words = _after_begin(net, pairs.target)
     x = multiplied(embedding.forward(params["weight_target"], words), dropped.target)
@@ -176,14 +168,6 @@ def read(net: Translator, params: dict, pairs: Pairs, dropped: Dropped = NOTHING
     h = combine(net, params, joined)
     seen = h if dropped.outputs is None else h * spread(dropped.outputs, pairs.target_lengths)
     return Reading(encoded, (encoder, decoder, attends), words, joined, h, seen, weights)
-
-
-def _check_lengths(side: str, ids: np.ndarray, lengths: np.ndarray) -> None:
-    """ValueError unless there is a length for each row, from 1 to T, and T is one of them."""
-    name, (steps, rows) = f"{side}_lengths", ids.shape[-2:]
-    expect(np.shape(lengths) == (rows,), name, f"shape {np.shape(lengths)}", f"one for each of {rows} rows")
-    there = lengths.min() >= 1 and lengths.max() == steps
-    expect(there, name, f"{lengths.min()} … {lengths.max()}", f"from 1 on, the longest T = {steps}")
 
 
 def encode(net: Translator, params: dict, source: np.ndarray, lengths: np.ndarray, mask: np.ndarray | None = None):
@@ -250,33 +234,6 @@ def next_words(net: Translator, params: dict, encoded: np.ndarray, lengths: np.n
         return softmax.log_probabilities(params["weight_out"], params["bias_out"], h), state
 
     return step
-
-
-# Positions (t, b) within a sentence count, those behind its end do not.
-
-
-def within(lengths: np.ndarray) -> np.ndarray:
-    """Which positions count, (T, B)."""
-    return np.arange(lengths.max())[:, None] < lengths
-
-
-def counted(array: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The positions that count in order of time and row: (R, T, B, H) -> (R, N, H), words ([R,] T, B) -> ([R,] N)."""
-    return array[:, within(lengths)] if array.ndim == 4 else array[..., within(lengths)]
-
-
-def placed(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The other way round, with zeros elsewhere: (R, N, H) -> (R, T, B, H)."""
-    there = within(lengths)
-    out = np.zeros((len(values), *there.shape, values.shape[-1]), values.dtype)
-    out[:, there] = values
-    return out
-
-
-def spread(mask: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Factors of rows (R, 1, B, H) at the positions that count, (R, N, H)."""
-    _, rows = np.nonzero(within(lengths))
-    return mask[:, 0, rows]
 
 
 def multiplied(x: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

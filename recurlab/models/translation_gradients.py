@@ -11,21 +11,8 @@ from recurlab.blas import on_one_thread
 from recurlab.kernels.denormals import SUPPORTED
 from recurlab.layers import attention, embedding, recurrent, softmax
 from recurlab.models.gradients import Result
-from recurlab.models.translation import (
-    NOTHING,
-    OPTIONS,
-    Dropped,
-    Pairs,
-    Reading,
-    Translator,
-    counted,
-    multiplied,
-    part,
-    placed,
-    prefixed,
-    read,
-    spread,
-)
+from recurlab.models.pairs import Pairs, counted, placed, spread
+from recurlab.models.translation import NOTHING, OPTIONS, Dropped, Reading, Translator, multiplied, part, prefixed, read
 
 
 def loss_and_gradients(net: Translator, params: dict, pairs: Pairs, dropped: Dropped = NOTHING) -> Result:

@@ -10,7 +10,8 @@ import numpy as np
 from recurlab.cells import CELLS
 from recurlab.measures import attention as measures
 from recurlab.models import translation as models
-from recurlab.models.translation import Pairs, Translator
+from recurlab.models.pairs import Pairs
+from recurlab.models.translation import Translator
 from recurlab.studies import translated
 from recurlab.studies.kinds import (
     CELL,

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from recurlab.models import translation
-from recurlab.models.translation import NOTHING, Pairs, Translator, translator
+from recurlab.models.pairs import Pairs
+from recurlab.models.translation import NOTHING, Translator, translator
 from recurlab.models.translation_gradients import dropout, loss_and_gradients
 from recurlab.tasks import multi30k
 from recurlab.tasks.translation import BEGIN, TRANSLATIONS, drawn_lengths, written

@@ -6,7 +6,8 @@ from recurlab.cells import CELLS
 from recurlab.measures import bleu
 from recurlab.models import translation as models
 from recurlab.models.beam_search import Written
-from recurlab.models.translation import Pairs, Translator
+from recurlab.models.pairs import Pairs
+from recurlab.models.translation import Translator
 from recurlab.studies import translated
 from recurlab.studies.kinds import (
     CELL,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recurlab import corpora
-from recurlab.models.translation import Pairs
+from recurlab.models.pairs import Pairs
 from recurlab.tasks.translation import BEGIN
 from recurlab.text import END, Vocabulary, choose, vocabulary
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recurlab.layers.checks import expect_choice
-from recurlab.models.translation import Pairs
+from recurlab.models.pairs import Pairs
 from recurlab.random import Stream, integers
 from recurlab.tasks.task import PURPOSES, Draws
 from recurlab.text import END, Vocabulary, vocabulary
