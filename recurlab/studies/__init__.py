@@ -23,6 +23,8 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "dataset_training": "recurlab.studies.dataset_training:DATASET_TRAINING",
     "dynamics_in_training": "recurlab.studies.dynamics_in_training:DYNAMICS_IN_TRAINING",
     "constant_error": "recurlab.studies.constant_error:CONSTANT_ERROR",
+    "attention": "recurlab.studies.attention:ATTENTION",
+    "translation": "recurlab.studies.translation:TRANSLATION",
     "throughput": "recurlab.studies.throughput:THROUGHPUT",
 }
 TIMED = ("throughput",)  # studies whose results are times: a job of theirs takes all cores and runs alone
