@@ -21,9 +21,17 @@ class Written(NamedTuple):
 
 
 def write(
-    step: Callable, states: tuple, begin: int, end: int, longest: int, beams: int = 1, length_power: float = 0.0
+    step: Callable,
+    states: tuple,
+    begin: int | np.ndarray,
+    end: int,
+    longest: int,
+    beams: int = 1,
+    length_power: float = 0.0,
 ) -> Written:
     """Sentences of at most `longest` words; `states` are those of B·K rows, the K beams of a row one after the other.
+
+    `begin` is the word before the first, for all rows or (R, B·K).
 
     Of the K sentences of a row that with the largest ln p / length^length_power is returned (0: ln p itself, which
     favours short sentences; Wu et al. 2016, eq. 14, without its constants). The search ends when all have ended.

@@ -20,7 +20,6 @@ from recurlab.layers.recurrent import Recurrent, Tape, forward
 from recurlab.layers.recurrent import parameter_shapes as recurrent_shapes
 from recurlab.models.sequence import NOTHING, Dropped
 from recurlab.models.words import Words
-from recurlab.random import Stream, uniform
 
 OWN = ("weight_embedding", "weight_out", "bias_out")
 EMBEDDED = 0.1  # half the width of the interval of an embedding's first numbers
@@ -78,7 +77,7 @@ def initial(net: RecurrentLM, seeds, embedded: float = EMBEDDED, **recurrent) ->
     shapes, params = parameter_shapes(net), weights.init(net.layer, seed=list(seeds), **recurrent)
     for name, half in (("weight_embedding", embedded), ("weight_out", net.layer.hidden_size**-0.5), ("bias_out", 0)):
         if name in shapes:
-            params[name] = _uniform(name, seeds, shapes[name], half, net.layer.dtype)
+            params[name] = weights.interval(name, seeds, shapes[name], half, net.layer.dtype)
     return {name: params[name] for name in shapes}
 
 
@@ -90,15 +89,11 @@ def uniform_initial(net: RecurrentLM, seeds, scale: float) -> dict[str, np.ndarr
     drawn = ("weight_ih", "weight_hh", "bias_", "weight_embedding", "weight_out")
     usual = initial(net, seeds)
     return {
-        name: _uniform(name, seeds, array.shape[1:], scale, net.layer.dtype) if name.startswith(drawn) else array
+        name: weights.interval(name, seeds, array.shape[1:], scale, net.layer.dtype)
+        if name.startswith(drawn)
+        else array
         for name, array in usual.items()
     }
-
-
-def _uniform(name: str, seeds, shape: tuple, half: float, dtype: str) -> np.ndarray:
-    """U(-half, half), one array for each seed."""
-    drawn = [uniform(Stream(int(seed), f"init {name}"), shape) for seed in seeds]
-    return np.stack([half * (2 * own - 1) for own in drawn]).astype(dtype)
 
 
 def output(params: dict) -> tuple[np.ndarray, np.ndarray]:
