@@ -8,6 +8,7 @@ from test_sequence import R, assert_gradients_are_slopes
 from recurlab.layers import transformer_block
 from recurlab.models import self_attention_lm
 from recurlab.models.beam_search import write
+from recurlab.models.generation import sample
 from recurlab.models.self_attention_lm import loss_and_gradients
 from recurlab.models.self_attention_lm_scores import (
     context_log_probabilities,
@@ -191,6 +192,8 @@ def test_greedy_text_takes_the_most_probable_word():
         for _ in range(written.lengths[r, 0]):
             text.append(int(one_by_one(net, own, text[-C:]).argmax()))
         assert written.words[r, 0, : written.lengths[r, 0]].tolist() == text[1:]
+    coldest = sample(step(net, params), None, np.full((R, 1, 1), END), range(R), 9, 0.0, END)
+    assert np.array_equal(coldest.words[..., : written.words.shape[2]], written.words)
 
 
 def test_the_training_loop_learns_which_word_stood_three_places_before():

@@ -282,7 +282,7 @@ SMALL = {
         "updates": 6,
         "learning_rate": 0.01,
         "clip": 1.0,
-        "beams": (1, 3),
+        "beam_sizes": (1, 3),
         "length_power": 1.0,
         "dtype": "float32",
     },

@@ -40,8 +40,8 @@ def test_a_translation_is_compared_word_by_word_with_its_reference():
 
 def test_scores_of_a_run_and_of_a_length_are_sacrebleus():
     corpus = translated.generated("reverse_words", (1, 3), (5, 9), 6, 4)
-    found = run("translation", [3], test_lengths=(5, 9), test_sentences=6, beams=(2,), length_power=0.0)
-    assert found["sentence"].tolist() == list(range(12)) and set(found["beams"]) == {2}
+    found = run("translation", [3], test_lengths=(5, 9), test_sentences=6, beam_sizes=(2,), length_power=0.0)
+    assert found["sentence"].tolist() == list(range(12)) and set(found["beam_size"]) == {2}
     references = [text for test in corpus.test(np.array([3])) for text in test.references[0]]
     assert [len(text.split()) for text in references] == found["reference_length"].tolist() == [5] * 6 + [9] * 6
     counts = np.stack([found[name] for name in bleu.COLUMNS], axis=1)
@@ -53,14 +53,14 @@ def test_scores_of_a_run_and_of_a_length_are_sacrebleus():
 
 def test_beams_share_the_weights_and_the_teacher_forced_loss():
     found = run("translation", [3, 4])
-    one, three = (found["beams"] == k for k in (1, 3))
+    one, three = (found["beam_size"] == k for k in (1, 3))
     for name in ("sentence", "loss", "valid_loss", "weights"):
         assert np.array_equal(found[name][one], found[name][three]), name
 
 
 def test_given_pairs_are_the_same_for_all_seeds_and_classed_by_their_words(shelf):  # noqa: F811
     lengths = dict.fromkeys(("train_lengths", "test_lengths", "test_sentences"))
-    found = run("translation", [0, 1], dataset="multi30k", batch_size=2, beams=(1,), score=None, **lengths)
+    found = run("translation", [0, 1], dataset="multi30k", batch_size=2, beam_sizes=(1,), score=None, **lengths)
     assert found["replica"].tolist() == [0, 1] and found["length"].tolist() == [3, 3]
     assert found["length_class"].tolist() == [4, 4] and np.allclose(found["stretch"], 3 / 4)
     assert found["reference_length"].tolist() == [4, 4]  # a bird sleeps .
@@ -75,7 +75,7 @@ def test_multi30k_is_tested_on_all_its_sentences():
         pytest.skip("RECURLAB_DATA names no folder")
     lengths = dict.fromkeys(("train_lengths", "test_lengths", "test_sentences"))
     found = run(
-        "translation", [0], dataset="multi30k", vocabulary_size=50, batch_size=64, updates=2, beams=(1,), **lengths
+        "translation", [0], dataset="multi30k", vocabulary_size=50, batch_size=64, updates=2, beam_sizes=(1,), **lengths
     )
     assert sorted(found["sentence"]) == list(range(1000))
     assert set(found["length_class"]) == {8, 12, 16, 20, 24} and found["length"].max() == 35

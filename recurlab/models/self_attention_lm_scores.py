@@ -59,13 +59,15 @@ def context_log_probabilities(
 
 
 def step(net: SelfAttentionLM, params: dict) -> Callable:
-    """A function (states, words (R, B)) -> (ln p of the next word (R, B, V), states): what `beam_search` takes.
+    """A function (states, words (R, B)) -> (ln p of the next word (R, B, V), states): what `generation` takes.
 
-    Its state are the words so far, (R, 1, B, T); it begins with none, T = 0.
+    Its state are the words so far, (R, 1, B, T), None or T = 0 at a beginning.
     """
 
-    def next_words(states: tuple, words: np.ndarray):
-        seen = np.concatenate([states[0], words[:, None, :, None]], axis=3)[..., -net.context :]
+    def next_words(states: tuple | None, words: np.ndarray):
+        seen = words[:, None, :, None]
+        if states is not None:
+            seen = np.concatenate([states[0], seen], axis=3)[..., -net.context :]
         return next_distribution(net, params, seen[:, 0]), (seen,)
 
     return next_words

@@ -53,7 +53,7 @@ def translation(
     updates: SIZE,
     learning_rate: POSITIVE,
     clip: POSITIVE,
-    beams: list_of(SIZE),
+    beam_sizes: list_of(SIZE),
     length_power: NON_NEGATIVE,
     dtype: DTYPE,
 ):
@@ -72,22 +72,22 @@ def translation(
     plan = Plan(updates, learning_rate, schedule="linear", clip_norm=clip)
     label = f"{label_of(cell, weights)}, {'no' if score is None else score} attention"
     found = translated.run(net, params, seeds, corpus, plan, dropout, f"{dataset}, {label}")
-    parts = [_translated(net, found.params, corpus, test, beams, length_power) for test in corpus.test(seeds)]
+    parts = [_translated(net, found.params, corpus, test, beam_sizes, length_power) for test in corpus.test(seeds)]
     tested = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
     attention = "without attention" if score is None else "with attention"
     return _rows(tested, found, {"network": label, "attention": attention, "signature": bleu.signature()})
 
 
-def _translated(net: Translator, params: dict, corpus: Corpus, test: Test, beams, length_power: float) -> dict:
+def _translated(net: Translator, params: dict, corpus: Corpus, test: Test, beam_sizes, length_power: float) -> dict:
     """What a network makes of some sentences: name -> (K, R, B), K numbers of beams."""
-    pairs, shape = test.pairs, (len(beams), len(test.references), len(test.numbers))
+    pairs, shape = test.pairs, (len(beam_sizes), len(test.references), len(test.numbers))
     logs = models.log_probabilities(net, params, pairs)
     columns = {"sentence": test.numbers, "length": test.lengths, "length_class": test.classes}
     columns |= {"stretch": test.lengths / corpus.longest}
-    columns |= {"beams": np.array(beams)[:, None, None]}
+    columns |= {"beam_size": np.array(beam_sizes)[:, None, None]}
     columns |= {"loss": -logs / pairs.target_lengths}
     longest = pairs.source.shape[-2] + LONGER
-    found = (models.translate(net, params, *pairs[:2], longest, k, length_power) for k in beams)
+    found = (models.translate(net, params, *pairs[:2], longest, k, length_power) for k in beam_sizes)
     each = [_compared(corpus, test, written) for written in found]
     columns |= {name: np.stack([one[name] for one in each]) for name in each[0]}
     return {name: np.broadcast_to(values, shape) for name, values in columns.items()}
@@ -159,7 +159,7 @@ TRANSLATION = Study(
         "length": "symbols, numbers or words; of the source, without its <eos>",
         "stretch": "1; length / longest trained length",
         "length_class": "as length; the longest of the sentences that are counted together, 24 for all that are longer",
-        "beams": "sentences; kept at every step of decoding, 1 is greedy",
+        "beam_size": "sentences; kept at every step of decoding, 1 is greedy",
         "loss": "nats; a word of the target, teacher-forced: the decoder reads the reference",
         "exact": "flag; 1 if the translation is the reference, free-running: the decoder reads what it has written",
         "accuracy": "share; words of the reference, with <eos>, that stand at their place, free-running",
