@@ -110,37 +110,49 @@ def _joined(parts: list[Update]) -> Update:
 
 
 def through_parts(net: RecurrentLM, params: dict, words: Words, states, dropped: Dropped, steps: int | None) -> Update:
-    """`loss_and_gradients` with a gradient that goes back `steps` steps at a time; the state goes on."""
+    """`loss_and_gradients` with a gradient that goes back `steps` steps at a time; the state goes on.
+
+    The parts of a window lie side by side as the rows of one batch, each from the state that a run through the whole
+    window has there: two forward passes and one back, whatever the number of parts.
+    """
     whole = words.ids.shape[-2]
     if steps is None or steps >= whole:
         return loss_and_gradients(net, params, words, states, dropped)
     expect(words.lengths is None, "truncation", "rows of different length", "windows of T steps")
-    total = None
-    for first in range(0, whole, steps):
-        part = slice(first, min(first + steps, whole))
-        own = words._replace(ids=words.ids[..., part, :], targets=words.targets[..., part, :])
-        found = loss_and_gradients(net, params, own, states, _steps_of(dropped, part))
-        states = tuple(found.carried.values())
-        total = _plus(total, found, (part.stop - part.start) / whole)
-    return total
+    firsts = np.arange(0, whole, steps)
+    reading = read(net, params, words, states, dropped)
+    begun = np.stack([run.visited()[:, :, firsts] for run in reading.tape.passes], axis=2)  # (R, S, L, J, B, H)
+    begun = begun.reshape(*begun.shape[:3], -1, begun.shape[-1])
+    cut = _cut(words, firsts, steps)
+    masks = Dropped(
+        *(_masks(mask, firsts, steps) for mask in dropped[:2]), between=_masks(dropped.between, firsts, steps)
+    )
+    found = loss_and_gradients(net, params, cut, tuple(begun[:, s] for s in range(begun.shape[1])), masks)
+    return found._replace(carried=dict(zip(net.layer.spec.states, reading.states, strict=True)))
 
 
-def _steps_of(dropped: Dropped, part: slice) -> Dropped:
-    """The factors of some steps."""
-    masks = (None if mask is None else mask if mask.shape[-3] == 1 else mask[..., part, :, :] for mask in dropped[:2])
-    between = dropped.between
-    cut = between if between is None or between.shape[-3] == 1 else between[..., part, :, :]
-    return Dropped(*masks, between=cut)
+def _cut(words: Words, firsts: np.ndarray, steps: int) -> Words:
+    """The parts of a window as rows, ([R,] k, J·B); a last part that is shorter has its own length."""
+    whole, rows = words.ids.shape[-2:]
+    lengths = np.repeat(np.minimum(steps, whole - firsts), rows)
+    ids, targets = (_side_by_side(array, firsts, steps, -2) for array in words[:2])
+    return Words(ids, targets, None if (lengths == steps).all() else lengths)
 
 
-def _plus(total: Update | None, found: Update, share: float) -> Update:
-    """A part of a window added to those before it, with its share of the words; the states are the part's."""
-    grads = {name: grad.dtype.type(share) * grad for name, grad in found.grads.items()}
-    loss, error = share * found.loss, share * found.error
-    if total is None:
-        return Update(loss, error, found.penalty, grads, found.carried)
-    grads = {name: total.grads[name] + grad for name, grad in grads.items()}
-    return Update(total.loss + loss, total.error + error, found.penalty, grads, found.carried)
+def _masks(mask: np.ndarray | None, firsts: np.ndarray, steps: int) -> np.ndarray | None:
+    """The factors (…, T or 1, B, F) of the parts, side by side."""
+    if mask is None:
+        return None
+    at_once = mask.shape[-3] == 1
+    return _side_by_side(mask, 0 * firsts if at_once else firsts, 1 if at_once else steps, -3)
+
+
+def _side_by_side(array: np.ndarray, firsts: np.ndarray, steps: int, axis: int) -> np.ndarray:
+    """(…, T, B, …) with T at an axis -> (…, k, J·B, …): row j·B + b is row b from step firsts[j] on."""
+    at = np.minimum(firsts + np.arange(steps)[:, None], array.shape[axis] - 1)
+    taken = np.take(array, at, axis=axis % array.ndim)  # (…, k, J, B, …)
+    place = axis % array.ndim
+    return np.ascontiguousarray(taken.reshape(*taken.shape[: place + 1], -1, *taken.shape[place + 3 :]))
 
 
 def gradients(net: RecurrentLM, seeds, noisy: Noise = SILENT, truncation: int | None = None) -> Callable:

@@ -154,6 +154,7 @@ COLUMNS = {
     "log10_numbers": "log10 numbers; the same",
     "nbytes": "bytes; of the parameters, or of the table",
     "flops": "FLOP; of the products of training, 6 a weight and token (attention's own products apart)",
+    "tape_bytes": "bytes; of a recurrent network's tape of the steps that the gradient goes back through at a time",
     "diverged": "flag; 1 if loss or gradient became infinite or not a number",
 }
 NAMES = ("quantity", "model", "protocol", "subset")

@@ -12,6 +12,7 @@ POSITIONS = 20  # words of a sentence that are looked at one by one
 LONGEST = 12  # words between subject and verb that are looked at one by one
 PLACES = 2000  # of a test text that are predicted from a few words
 PROBES = 500  # prefixes for each distance
+WARM = 16  # words before a prefix
 KNOWN = 5  # words of the n-grams that tell contexts that were seen from new ones
 ROUNDS = 30  # of EM for one weight
 QUANTITIES = ("position", "distance", "context", "agreement", "contexts", "interpolated", "dynamic")
@@ -34,7 +35,7 @@ def rows_of(made: Rung, texts: Texts, r: int, seed: int, measured, wanted: dict)
         "position": lambda: _by_position(texts, test, logs["carry"]),
         "distance": lambda: _by_distance(test, logs["carry"]),
         "context": lambda: _by_context(made, texts, r, wanted["contexts"]),
-        "agreement": lambda: _agreement(made, r, seed),
+        "agreement": lambda: _agreement(made, texts, r, seed),
         "contexts": lambda: _by_knowledge(texts, r, logs["carry"]),
         "interpolated": lambda: _interpolated(made, texts, r, logs),
         "dynamic": lambda: _dynamic(made, texts, r, wanted["rate"]),
@@ -54,14 +55,14 @@ def _losses(logs: np.ndarray, best: float = np.nan) -> dict:
 
 
 def _epochs(made: Rung, r: int) -> list[dict]:
-    """The losses on the way."""
+    """The losses on the way; those of the untrained network, ln V, are left out."""
     if made.history is None:
         return []
     points, train, valid = made.history
     share = points / points[-1]
     return [
         {"quantity": "epoch", "trained_share": s, "update": p, "train_loss": a, "loss": b, "perplexity": np.exp(b)}
-        for s, p, a, b in zip(share, points, train[:, r], valid[:, r], strict=True)
+        for s, p, a, b in zip(share[1:], points[1:], train[1:, r], valid[1:, r], strict=True)
     ]
 
 
@@ -105,18 +106,30 @@ def _by_context(made: Rung, texts: Texts, r: int, contexts) -> list[dict]:
     return rows
 
 
-def _agreement(made: Rung, r: int, seed: int) -> list[dict]:
-    """How often the right form of a verb is more probable than the wrong one, by the words between subject and verb."""
-    rows = []
+def _agreement(made: Rung, texts: Texts, r: int, seed: int) -> list[dict]:
+    """How often the right form of a verb is more probable than the wrong one, by the words between subject and verb.
+
+    Before each prefix stand the last WARM words of a text: networks whose states were carried in training have never
+    seen a beginning but that of the text.
+    """
+    rows, before = [], _ending(texts, r)
     for k in range(LONGEST + 1):
         asked = probes([seed], k, PROBES)
-        logs = made.after(r, asked.contexts[0])
+        prefixes = np.broadcast_to(before, (PROBES, len(before)))
+        logs = made.after(r, np.concatenate([prefixes, asked.contexts[0, :, 1:]], axis=1))
         right, wrong = (np.take_along_axis(logs, form[0][:, None].astype(np.int64), 1)[:, 0] for form in asked[1:3])
         hits = np.where(right == wrong, 0.5, right > wrong)
         for which, chosen in (("all", np.ones(PROBES, bool)), ("misled", asked.misled[0])):
             if chosen.any():
                 rows.append({"quantity": "agreement", "place": k, "subset": which, "accuracy": hits[chosen].mean()})
     return rows
+
+
+def _ending(texts: Texts, r: int) -> np.ndarray:
+    """The last WARM words of a validation text that end with a sentence."""
+    valid = texts.of("valid", r)
+    stop = np.flatnonzero(valid == texts.vocabulary.end)[-1] + 1
+    return valid[max(0, stop - WARM) : stop]
 
 
 def _by_knowledge(texts: Texts, r: int, logs: np.ndarray) -> list[dict]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recurlab.layers.footprint import memory_bytes
 from recurlab.layers.recurrent import recurrent as recurrent_layer
 from recurlab.models import (
     ngram,
@@ -76,6 +77,7 @@ class Rung(NamedTuple):
     after: Callable  # (replica, contexts (P, T)) -> ln p (P, V)
     history: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # epochs (P,), training and validation loss (P, R)
     diverged: np.ndarray | None = None  # (R,)
+    tape_bytes: int | None = None  # of the steps that the gradient goes back through at a time
     dynamic: Callable | None = None  # (replica, tokens, learning rate) -> ln p (N,), learning while it is tested
 
 
@@ -137,7 +139,9 @@ def recurrent(texts: Texts, seeds, shape: Shape, training: Training) -> Rung:
         own = _of(found.params, replica)
         return recurrent_lm_scores.dynamic_log_probabilities(net, own, tokens, rate, training.steps)[0]
 
-    return made._replace(dynamic=dynamic)
+    back = min(training.truncation or training.steps, training.steps)
+    tape = memory_bytes(layer, back, training.batch_size)["tape"]
+    return made._replace(dynamic=dynamic, tape_bytes=tape)
 
 
 def attention(texts: Texts, seeds, shape: Shape, training: Training) -> Rung:
