@@ -286,6 +286,41 @@ SMALL = {
         "length_power": 1.0,
         "dtype": "float32",
     },
+    "language": {
+        "corpus": "agreement",
+        "level": "word",
+        "vocabulary_size": None,
+        "train_tokens": 300,
+        "valid_tokens": 60,
+        "test_tokens": 80,
+        "rung": "recurrent",
+        "order": None,
+        "smoothing": None,
+        "window": None,
+        "direct": False,
+        "cell": "lstm",
+        "num_layers": 2,
+        "heads": None,
+        "embedding_size": 3,
+        "hidden_size": 4,
+        "tied": False,
+        "forget_bias": 1.0,
+        "init_scale": None,
+        "batch_size": 3,
+        "steps": 7,
+        "truncation": 3,
+        "epochs": 2,
+        "points": 2,
+        "patience": None,
+        "rule": "adam",
+        "schedule": "linear",
+        "divide_after": None,
+        "divide_by": 1.0,
+        "dynamic_rate": 0.1,
+        "contexts": (1, 3),
+        "measured": ("position", "distance", "context", "agreement", "contexts", "interpolated", "dynamic", "held_out"),
+        "dtype": "float32",
+    },
     "throughput": {
         "cell": "rnn_tanh",
         "dtype": "float32",
@@ -302,7 +337,7 @@ SMALL = {
 
 
 # values of the parameters that vary within a launch
-REPLICA = {"gain": 1.0, "radius": 0.9, "learning_rate": 0.003, "clip": 1.0, "strength": 0.01}
+REPLICA = {"dropout": 0.2, "gain": 1.0, "radius": 0.9, "learning_rate": 0.003, "clip": 1.0, "strength": 0.01}
 
 
 @pytest.fixture(autouse=True)

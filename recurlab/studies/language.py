@@ -120,6 +120,9 @@ def problems(given: dict) -> list[str]:
     ]
     if "position" in measured and given["level"] == CHARACTER:
         found.append(f"measured: position is about sentences of words, got level {CHARACTER}")
+    if rung == "attention" and None not in (given["heads"], given["embedding_size"]):
+        wrong = given["embedding_size"] % given["heads"] != 0
+        found += [f"heads: got {given['heads']}, wanted a divisor of embedding_size"] if wrong else []
     if rung == "attention" and max(given["contexts"]) > (given["steps"] or 0):
         found.append(f"contexts: got {max(given['contexts'])}, wanted at most steps = {given['steps']} for attention")
     truncation = given["truncation"]
@@ -131,9 +134,11 @@ def problems(given: dict) -> list[str]:
 COLUMNS = {
     "quantity": "name; test (the whole test text), epoch (on the way), position (by words before in the sentence), "
     "distance (at verbs, by words since their subject), context (from the last so many tokens), agreement (of a verb), "
-    "contexts (seen in training or new), interpolated (with a 5-gram model), dynamic (learning while tested)",
+    "contexts (seen in training or new), interpolated (with a 5-gram model), dynamic (learning while tested), held_out "
+    "(validation and test text as one)",
     "model": "name; what the model is",
     "protocol": "name; carry: the text is one sequence, reset: every sentence is seen alone",
+    "usual": "flag; 1 in the protocol that is usual for the model, counts by sentences and networks carried on",
     "subset": "name; contexts that were seen in training or are new; all probes, or those with a noun of the other "
     "number before the verb",
     "place": "tokens; position, distance, or length of the context",

@@ -15,19 +15,15 @@ PROBES = 500  # prefixes for each distance
 WARM = 16  # words before a prefix
 KNOWN = 5  # words of the n-grams that tell contexts that were seen from new ones
 ROUNDS = 30  # of EM for one weight
-QUANTITIES = ("position", "distance", "context", "agreement", "contexts", "interpolated", "dynamic")
+QUANTITIES = ("position", "distance", "context", "agreement", "contexts", "interpolated", "dynamic", "held_out")
 
 
 def rows_of(made: Rung, texts: Texts, r: int, seed: int, measured, wanted: dict) -> list[dict]:
     """All rows of one model."""
     test, protocols = texts.of("test", r), _protocols(texts)
     logs = {protocol: made.score(r, test, protocol) for protocol in protocols}
-    size = {
-        "numbers": made.numbers,
-        "nbytes": made.nbytes,
-        "flops": made.flops[r],
-        "log10_numbers": np.log10(made.numbers),
-    }
+    size = {"numbers": made.numbers[r], "log10_numbers": np.log10(made.numbers[r]), "nbytes": made.nbytes[r]}
+    size |= {"flops": made.flops[r], "tape_bytes": np.nan if made.tape_bytes is None else made.tape_bytes}
     if made.diverged is not None:
         size["diverged"] = float(made.diverged[r])
     rows = [{"quantity": "test", "protocol": name, **size, **_losses(own, texts.entropy)} for name, own in logs.items()]
@@ -38,6 +34,7 @@ def rows_of(made: Rung, texts: Texts, r: int, seed: int, measured, wanted: dict)
         "agreement": lambda: _agreement(made, texts, r, seed),
         "contexts": lambda: _by_knowledge(texts, r, logs["carry"]),
         "interpolated": lambda: _interpolated(made, texts, r, logs),
+        "held_out": lambda: _held_out(made, texts, r),
         "dynamic": lambda: _dynamic(made, texts, r, wanted["rate"]),
     }
     return rows + _epochs(made, r) + [row for name in measured for row in asked[name]()]
@@ -163,6 +160,12 @@ def _weight(p: np.ndarray, q: np.ndarray) -> float:
         own = np.log(share) + p
         share = float(np.exp(own - np.logaddexp(own, np.log1p(-share) + q)).mean())
     return share
+
+
+def _held_out(made: Rung, texts: Texts, r: int) -> list[dict]:
+    """The loss of validation and test text as one."""
+    both = np.concatenate([texts.of("valid", r), texts.of("test", r)])
+    return [{"quantity": "held_out", **_losses(made.score(r, both, "carry"), texts.entropy)}]
 
 
 def _dynamic(made: Rung, texts: Texts, r: int, rate: float | None) -> list[dict]:

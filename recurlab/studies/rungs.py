@@ -70,8 +70,8 @@ class Rung(NamedTuple):
     """Trained language models of R seeds."""
 
     label: str
-    numbers: int
-    nbytes: int
+    numbers: np.ndarray  # parameters, or entries of the table, (R,)
+    nbytes: np.ndarray  # (R,)
     flops: np.ndarray  # of the products of training, (R,); 0 where nothing is trained
     score: Callable  # (replica, tokens (N,), protocol) -> ln p (N,)
     after: Callable  # (replica, contexts (P, T)) -> ln p (P, V)
@@ -98,8 +98,8 @@ def counts(texts: Texts, seeds, shape: Shape, training: Training) -> Rung:
 
     return Rung(
         f"{shape.order}-gram",
-        sum(models[0]["carry"].entries),
-        models[0]["carry"].nbytes,
+        np.array([sum(of(r)["carry"].entries) for r in range(len(seeds))]),
+        np.array([of(r)["carry"].nbytes for r in range(len(seeds))]),
         np.zeros(len(seeds)),
         lambda replica, tokens, protocol: ngram.log_probabilities(of(replica)[protocol], tokens),
         lambda replica, contexts: ngram.next_distribution(of(replica)["carry"], contexts),
@@ -209,7 +209,7 @@ def _network(label: str, net, model, scores, found: Trained, tokens: int) -> Run
     multiplied += int(np.prod(shapes["weight_embedding"])) if getattr(net, "tied", False) else 0
     return Rung(
         label,
-        *model.size(net),
+        *(np.full(len(weights), number) for number in model.size(net)),
         PRODUCTS * multiplied * tokens * found.ended.astype(float),
         lambda replica, tokens, protocol: scores.log_probabilities(net, weights[replica], tokens, protocol)[0],
         lambda replica, contexts: scores.next_distribution(net, weights[replica], contexts)[0],
