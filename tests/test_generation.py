@@ -10,7 +10,7 @@ from language import END, R, V, model, text, zeros
 from test_window_lm import model as window_model
 
 from recurlab.models import recurrent_lm_scores, window_lm_scores
-from recurlab.models.generation import read_prompt, sample, search
+from recurlab.models.generation import _drawn, read_prompt, sample, search
 from recurlab.models.window_lm import NOTHING
 
 
@@ -57,6 +57,8 @@ def test_words_come_as_often_as_the_model_says(temperature):
     expected = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
     for word, share in enumerate(expected):
         assert_mean((drawn.words == word).reshape(-1), share, effect=abs(share - 0.25) + 0.03)
+    twice = (drawn.words == 0).all(axis=2).ravel()  # steps have numbers of their own
+    assert_mean(twice, expected[0] ** 2, effect=expected[0] * (1 - expected[0]))
     assert np.allclose(drawn.log_probability, np.log(p)[drawn.words].sum(axis=2), rtol=0, atol=1e-12)
 
 
@@ -104,8 +106,14 @@ def test_behind_an_end_comes_nothing_else():
             assert found.log_probability[r, b] == pytest.approx(logs[r, b, :n].sum(), abs=1e-12)
 
 
+def test_a_number_belongs_to_the_word_whose_interval_begins_with_it():
+    logs, most = np.array([[[-np.inf, 0, np.log(2), 0, -np.inf]]]), 1 - 2.0**-53
+    for u, word in ((0.0, 1), (0.25, 2), (0.7499, 2), (0.75, 3), (most, 3)):
+        assert _drawn(logs, np.ones(1), np.array([[u]]))[0, 0] == word
+
+
 def test_a_word_of_no_chance_is_never_drawn():
-    logs = np.log(np.array([0, 0.5, 0, 0.5, 0]) + 1e-320)
+    logs = np.array([-np.inf, 0, -np.inf, 0, -np.inf])
     step = lambda states, words: (np.broadcast_to(logs, (*words.shape, 5)), states)  # noqa: E731
     assert set(np.unique(sample(step, None, np.zeros((1, 500, 1), int), [1], 3).words)) == {1, 3}
 

@@ -904,7 +904,7 @@ WORDS: dict[str, Edits] = {
     ],
     "softmax: working memory too small": [(SOFTMAX, "max(rows, blocks * n.lanes) + n.lanes", "max(rows, n.lanes)")],
     "softmax: losses weighted twice": [
-        (SOFTMAX_LAYER, "np.where(w == 0, 0, w * own)", "np.where(w == 0, 0, w * w * own)")
+        (SOFTMAX_LAYER, "w * np.where(w == 0, 0, own)", "w * w * np.where(w == 0, 0, own)")
     ],
     "softmax: mean over all positions": [
         (SOFTMAX_LAYER, "shares = weights / weights.sum(axis=1, keepdims=True)", "shares = weights / weights.shape[1]")

@@ -7,6 +7,7 @@ from cases import assert_close, assert_same_bits
 from language import END, V, drawn, text
 from test_sequence import assert_gradients_are_slopes
 
+from recurlab import noise
 from recurlab.models import window_lm_scores
 from recurlab.models.gradients import Penalised
 from recurlab.models.window_lm import (
@@ -130,13 +131,21 @@ def test_loss_and_every_gradient_are_those_of_torch(form):
 def test_a_replica_has_the_bits_it_has_alone_under_dropout(dtype):
     net, params = model(dtype=dtype)
     given = seen(own=True)
-    together = gradients(net, [3, 5], 0.2, [0.3, 0.4])(params, np.arange(R), given, 7, None)
-    for r in range(R):
+    together = gradients(net, [9, 3, 5], 0.2, [0.6, 0.3, 0.4])(params, np.array([1, 2]), given, 7, None)
+    for r in range(R):  # the first of three has left the launch
         own = {name: array[r : r + 1] for name, array in params.items()}
         part = Contexts(given.ids[r : r + 1], given.targets[r : r + 1])
         alone = gradients(net, [[3, 5][r]], 0.2, [0.3, 0.4][r])(own, np.arange(1), part, 7, None)
         assert together.loss[r] == alone.loss[0]
         assert_same_bits({name: g[r : r + 1] for name, g in together.grads.items()}, alone.grads)
+
+
+def test_places_have_masks_of_their_own_that_change_with_the_update(monkeypatch):
+    (net, params), seen_masks = model(), []
+    monkeypatch.setattr(noise, "dropout_mask", lambda *address: seen_masks.append(address[:3]) or np.ones(()))
+    for update in (3, 4):
+        gradients(net, [3, 5], 0.5, 0.5)(params, np.arange(R), seen(), update, None)
+    assert len({(purpose, update) for _, purpose, update in seen_masks}) == 4
 
 
 def test_dropout_of_nothing_changes_no_bit_and_weight_decay_is_added():

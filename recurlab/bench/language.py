@@ -11,7 +11,7 @@ import numpy as np
 from recurlab import optimise
 from recurlab.bench import ours, peers
 from recurlab.bench.case import Case, useful_flops
-from recurlab.bench.suite import Job, Result, Settings, compare, sizes
+from recurlab.bench.suite import Job, Result, Settings, compare, jobs_of
 from recurlab.layers.recurrent import recurrent
 from recurlab.models.recurrent_lm import recurrent_lm, uniform_initial, zero_states
 from recurlab.models.recurrent_lm_gradients import gradients
@@ -81,13 +81,7 @@ def flops(setting: Setting) -> int:
 
 def jobs(settings: Settings) -> list[Job]:
     """One job for each size, cell and dtype."""
-    found = [
-        Case(cell, dtype, *size)
-        for dtype in settings.dtypes
-        for size in sizes(settings, SIZES)
-        for cell in settings.cells
-    ]
-    return [Job(f"language {case.label}", lambda case=case: run(case, settings)) for case in found]
+    return jobs_of("language", settings, SIZES, run)
 
 
 def run(case: Case, settings: Settings) -> Result:

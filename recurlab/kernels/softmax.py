@@ -44,7 +44,7 @@ from recurlab.maths import ZERO
 
 GROUP = 32  # blocks of words: 512 words in float32, 0.4 MB of weights at H = 200
 ROWS = 128  # most rows of a piece
-BLOCKS = 16  # most blocks of words of a piece
+BLOCKS = 32  # most blocks of words of a piece
 LEAST_ROWS = 4  # of a piece
 LOWEST = -1e30  # a logit whose exponential beside any other is 0
 _FLUSHING = {"flush": inlined(denormals.flush), "restore": inlined(denormals.restore)}

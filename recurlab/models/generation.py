@@ -82,5 +82,4 @@ def _drawn(logs: np.ndarray, temperature: np.ndarray, u: np.ndarray) -> np.ndarr
     beside, temperature = logs - logs.max(axis=2, keepdims=True), temperature.reshape(-1, 1, 1)
     shares = np.where(temperature > 0, np.exp(beside / np.where(temperature > 0, temperature, 1)), beside == 0)
     passed = np.cumsum(shares, axis=2)
-    whole = passed[..., -1]
-    return (passed <= np.minimum(u * whole, np.nextafter(whole, 0))[..., None]).sum(axis=2)
+    return (passed <= u[..., None] * passed[..., -1:]).sum(axis=2)  # u < 1: the product is rounded below the whole
