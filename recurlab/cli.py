@@ -474,7 +474,7 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_bench_options(parser: argparse.ArgumentParser) -> None:
-    suites = "single, sweep, scaling, training, startup; all without"
+    suites = "single, sweep, scaling, training, language, startup; all without"
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=suites)
     parser.add_argument("--cells", metavar="A,B", help="cells (default: lstm,gru,rnn_tanh)")
     parser.add_argument("--dtype", choices=(*DTYPES, "both"), default="float32")

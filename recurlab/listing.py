@@ -53,13 +53,18 @@ def list_inits() -> list[dict]:
 
 
 def list_tasks() -> list[dict]:
-    """Every drawn task and every dataset with its loss and what it is."""
+    """Every drawn task and every dataset with its loss and what it is; translations come last."""
     from recurlab.tasks import DATASETS, TASKS
+    from recurlab.tasks.multi30k import SAYS
+    from recurlab.tasks.translation import TRANSLATIONS
 
-    return [
+    tasks = [
         {"name": name, "what": task.says, "loss": f"{task.loss} at {task.at} step", "source": task.source}
         for name, task in (TASKS | DATASETS).items()
     ]
+    loss = "cross_entropy at every word"
+    pairs = [{"name": name, "what": t.says, "loss": loss, "source": "generated"} for name, t in TRANSLATIONS.items()]
+    return [*tasks, *pairs, {"name": "multi30k", "what": SAYS, "loss": loss, "source": "Elliott et al. 2016"}]
 
 
 def list_texts() -> list[dict]:

@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 
 from recurlab.kernels.target import cached, inlined, start_threads
-from recurlab.layers.checks import expect, expect_choice
+from recurlab.layers.checks import expect, expect_choice, expect_size
 
 LANES = 16  # partial sums of a norm: what a vector unit adds side by side
 
@@ -75,10 +75,38 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the updates made 
 }
 
 
-def rates(schedule: str, learning_rate: np.ndarray, made: int, updates: int) -> np.ndarray:
+class Divided(NamedTuple):
+    """A schedule: constant for so many updates, then divided, and divided again after every further `each` updates.
+
+    Zaremba, Sutskever & Vinyals (2014), `each` an epoch: small LSTM e = 4 and by = 2, medium 6 and 1.2, large 14 and
+    1.15. "After e epochs" is `constant` = e epochs here; their released code divides behind an epoch whose number is
+    larger than e, which leaves e + 1 epochs at the full rate.
+    """
+
+    constant: int
+    each: int
+    by: float
+
+    def factor(self, made: int) -> float:
+        """The factor of the learning rate of the update after `made`."""
+        return self.by ** -max(0, (made - self.constant) // self.each + 1)
+
+
+def check_schedule(schedule: str | Divided) -> None:
+    """ValueError for a name that SCHEDULES has not, or for numbers that make no schedule."""
+    if not isinstance(schedule, Divided):
+        expect_choice("schedule", schedule, SCHEDULES)
+        return
+    expect_size("schedule.constant", schedule.constant, low=0)
+    expect_size("schedule.each", schedule.each)
+    expect(np.isfinite(schedule.by) and schedule.by >= 1, "schedule.by", schedule.by, "a finite number ≥ 1")
+
+
+def rates(schedule: str | Divided, learning_rate: np.ndarray, made: int, updates: int) -> np.ndarray:
     """The learning rates (R,) of the update after `made` of `updates`: those of SCHEDULES at made / updates."""
-    expect_choice("schedule", schedule, SCHEDULES)
-    return learning_rate * SCHEDULES[schedule](made / updates)
+    check_schedule(schedule)
+    divided = isinstance(schedule, Divided)
+    return learning_rate * (schedule.factor(made) if divided else SCHEDULES[schedule](made / updates))
 
 
 def start(rule: str, params: dict) -> dict:

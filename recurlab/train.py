@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     updates: int
     learning_rate: np.ndarray | float
     rule: str = "adam"
-    schedule: str = "constant"
+    schedule: str | optimise.Divided = "constant"
     clip_norm: np.ndarray | float = np.inf  # θ: a longer gradient is shortened to it
     clip_value: np.ndarray | float = np.inf  # every entry is clamped to ± this, after clip_norm
     penalty: str | None = None  # of PENALTIES
@@ -67,7 +67,7 @@ class Trained(NamedTuple):
 
 Source = Callable[[np.ndarray, int], Batch]  # (seeds of the live replicas, update) -> their batch
 Measure = Callable[[dict, np.ndarray, int], dict]  # (params, their indices, update) -> {name: (live,)}
-Gradients = Callable[[dict, np.ndarray, Batch, int, Penalised | None], Result]
+Gradients = Callable[..., Result]  # (params, live, batch, update, penalised), and what is carried, if anything is
 
 
 class Job(NamedTuple):
@@ -76,7 +76,7 @@ class Job(NamedTuple):
     seeds: np.ndarray
     source: Source
     plan: Plan
-    gradients: Gradients  # (params, live, batch, update, penalised)
+    gradients: Gradients
     measure: Measure
 
 
@@ -88,6 +88,7 @@ class State:
     live: np.ndarray  # (r,), indices of the replicas that are trained on
     params: dict  # (r, ...)
     slots: dict  # (r, S, n)
+    carried: dict  # (r, ...), what an update hands to the next
     ended: np.ndarray  # (R,)
     outcome: np.ndarray  # (R,)
     kept: dict  # (R, ...), the parameters that a replica leaves
@@ -102,7 +103,7 @@ def check_plan(plan: Plan, replicas: int) -> Plan:
     expect_size("updates", plan.updates)
     expect_size("every", plan.every)
     expect_choice("rule", plan.rule, optimise.RULES)
-    expect_choice("schedule", plan.schedule, optimise.SCHEDULES)
+    optimise.check_schedule(plan.schedule)
     expect(plan.penalty is None or plan.penalty in PENALTIES, "penalty", plan.penalty, f"one of {sorted(PENALTIES)}")
     positive = {name: _spread(plan, name, replicas) for name in ("learning_rate", "clip_norm", "clip_value")}
     for name, values in positive.items():
@@ -130,19 +131,22 @@ def train(
     *,
     measure: Measure | None = None,
     gradients: Gradients | None = None,
+    carried: dict | None = None,
     what: str = "training",
 ) -> Trained:
     """Train R networks from `params` (left as they are) on the batches of `source`; see Plan and Trained.
 
     `measure` adds columns to the history. `gradients` takes the place of `loss_and_gradients`: for noise, dropout and
-    parametrisations. Raises ValueError for a wrong plan before the first update.
+    parametrisations. With `carried`, arrays (R, ...) by name, it is given them as one more argument and its result has
+    those of the next update as `carried`: the states of truncated back-propagation. Raises ValueError for a wrong plan
+    before the first update.
     """
     seeds = np.asarray(seeds)
     plan = check_plan(plan, len(seeds))
     job = Job(seeds, source, plan, gradients or plain_gradients(net, plan), measure or (lambda *_: {}))
     notes = journal.current()
     part = notes.begin()
-    state = _recalled(notes.recall(part)) or _begun(job, params)
+    state = _recalled(notes.recall(part)) or _begun(job, params, carried or {})
     while state.update < plan.updates and len(state.live):
         sums = _interval(job, state)
         _point(job, state, sums)
@@ -184,15 +188,16 @@ def _epoch_order(count: int, epoch: int) -> np.ndarray:
     return permutation(Stream(0, "minibatches", step=epoch + 1), count)
 
 
-def _begun(job: Job, params: dict) -> State:
+def _begun(job: Job, params: dict, carried: dict) -> State:
     """The state before the first update, with the point of the untrained network."""
     count = len(job.seeds)
-    params = {name: np.array(array, order="C") for name, array in params.items()}
+    params, carried = ({name: np.array(array, order="C") for name, array in own.items()} for own in (params, carried))
     state = State(
         update=0,
         live=np.arange(count),
         params=params,
         slots=optimise.start(job.plan.rule, params),
+        carried=carried,
         ended=np.full(count, job.plan.updates),
         outcome=np.zeros(count, np.int64),
         kept={name: array.copy() for name, array in params.items()},
@@ -222,13 +227,15 @@ def _update(job: Job, state: State, update: int, frozen: np.ndarray) -> dict[str
     plan, live = job.plan, state.live
     batch = job.source(job.seeds[live], update)
     penalised = plan.penalty and Penalised(PENALTIES[plan.penalty], plan.penalty_weight[live])
-    result = job.gradients(state.params, live, batch, update, penalised)
+    given = state.params, live, batch, update, penalised
+    result = job.gradients(*given, state.carried) if state.carried else job.gradients(*given)
     norms = optimise.norms(result.grads)
     factors = optimise.clip_factors(norms, plan.clip_norm[live])
     factors[frozen | ~np.isfinite(result.loss)] = 0
     rates = optimise.rates(plan.schedule, plan.learning_rate[live], update, plan.updates)
     limits = plan.clip_value[live]
     optimise.update(plan.rule, update + 1, state.params, result.grads, state.slots, rates, factors, limits)
+    state.carried = result.carried if state.carried else {}
     values = (result.loss, result.error, norms, norms, norms * factors, result.penalty)
     return dict(zip(MEASURED, values, strict=True))
 
@@ -283,9 +290,10 @@ def _leave(state: State, leaves: np.ndarray, update: int | None, outcome: str, k
     state.live = state.live[stay]
     state.params = {name: array[stay] for name, array in state.params.items()}
     state.slots = {name: array[stay] for name, array in state.slots.items()}
+    state.carried = {name: array[stay] for name, array in state.carried.items()}
 
 
-_DICTS = ("params", "slots", "kept", "history")
+_DICTS = ("params", "slots", "carried", "kept", "history")
 
 
 def _kept_of(state: State) -> dict[str, np.ndarray]:

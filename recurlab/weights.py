@@ -175,6 +175,12 @@ def ring(layer: Recurrent, seed=0, smallest=0.0, largest=1.0, phase=2 * np.pi) -
     return params
 
 
+def interval(name: str, seeds, shape: tuple[int, ...], half: float, dtype: str) -> np.ndarray:
+    """U(-half, half) for a parameter outside of recurrent layers, (R, *shape): one array for each seed."""
+    drawn = [uniform(Stream(int(seed), f"init {name}"), shape) for seed in seeds]
+    return np.stack([half * (2 * own - 1) for own in drawn]).astype(dtype)
+
+
 def _common_shape(settings: dict) -> tuple[int, ...]:
     """() or (R,), the replica axis of the settings together; seeds must be whole and everything else finite numbers."""
     for name, value in settings.items():

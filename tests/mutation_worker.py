@@ -15,6 +15,9 @@ from pathlib import Path
 # Whose CHECKS look at a file; for any other those of the layers do.
 CHECKED_BY = {
     "layers/loss.py": "test_loss",
+    "layers/softmax.py": "test_softmax",
+    "kernels/softmax.py": "test_softmax",
+    "layers/embedding.py": "test_embedding",
     "penalties.py": "test_penalties",
     "layers/omega.py": "test_penalties",
     "kernels/omega.py": "test_penalties",

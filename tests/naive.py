@@ -440,6 +440,30 @@ def gradients(cell, params, x, state, lengths, dy, dstate, layers=1, directions=
     return total, d_x, d_initial
 
 
+# The softmax over words.
+
+
+def word_loss(weight, bias, h, targets, weights):
+    """Mean of -ln softmax(W h + b)[target] over N positions, each with its weight; weight (V, H), h (N, H)."""
+    total = 0
+    for position, target, share in zip(h, targets, weights, strict=True):
+        z = times(weight, position) + bias
+        z = z - max(z.real)
+        total = total + share * (np.log(np.exp(z).sum()) - z[target])
+    return total / sum(weights)
+
+
+def slopes(function, *arrays):
+    """The gradient of a function of real arrays with respect to each of them, one number at a time."""
+    found = [np.zeros(array.shape) for array in arrays]
+    for k, array in enumerate(arrays):
+        for index in np.ndindex(array.shape):
+            moved = [other.astype(complex) for other in arrays]
+            moved[k][index] += 1j * TINY
+            found[k][index] = function(*moved).imag / TINY
+    return found
+
+
 # Pascanu's Ω: the backward pass of a row is kept, then Ω is a function of W_hh alone.
 
 
@@ -479,6 +503,71 @@ def omega_and_gradient(kind, cell, params, x, state, lengths, dy, dstate):
         nudged[index] += 1j * TINY
         gradient[index] = omega(kind, nudged, kept).imag / TINY
     return omega(kind, W, kept), gradient
+
+
+# Attention and layer normalisation, one replica, one query of one row at a time.
+
+
+def softmax(scores):
+    e = np.exp(scores - scores.real.max())
+    return e / e.sum()
+
+
+def attention_score(score, p, query, key):
+    if score == "additive":
+        return p["weight_score"] @ np.tanh(p["weight_query"] @ query + p["weight_key"] @ key)
+    if score == "general":
+        return query @ p["weight_general"] @ key
+    return query @ key / (math.sqrt(len(key)) if score == "scaled_dot" else 1)
+
+
+def attend(score, p, queries, keys, values, lengths):
+    """queries (Tq, B, H), keys, values (Tk, B, ·) -> contexts (Tq, B, Hv), weights (B, Tq, Tk)."""
+    kind = np.result_type(queries, keys, values, *p.values())
+    contexts = np.zeros((*queries.shape[:2], values.shape[2]), kind)
+    weights = np.zeros((queries.shape[1], len(queries), len(keys)), kind)
+    for b, length in enumerate(lengths):
+        for t, query in enumerate(queries[:, b]):
+            own = softmax(np.array([attention_score(score, p, query, keys[s, b]) for s in range(length)]))
+            weights[b, t, :length] = own
+            contexts[t, b] = sum(own[s] * values[s, b] for s in range(length))
+    return contexts, weights
+
+
+def self_attend(p, x, heads):
+    """x (T, B, E) -> y (T, B, E), causal, with the parameters of nn.MultiheadAttention."""
+    size, y = x.shape[2], np.zeros(x.shape, np.result_type(x, *p.values()))
+    for t, b in np.ndindex(x.shape[:2]):
+        parts = [p["in_proj_weight"] @ x[s, b] + p["in_proj_bias"] for s in range(t + 1)]
+        mixed = []
+        for head in range(heads):
+            q, k, v = (
+                [part[first + head * size // heads : first + (head + 1) * size // heads] for part in parts]
+                for first in (0, size, 2 * size)
+            )
+            own = softmax(np.array([q[t] @ key / math.sqrt(size // heads) for key in k]))
+            mixed += list(sum(weight * value for weight, value in zip(own, v, strict=True)))
+        y[t, b] = p["out_proj.weight"] @ np.array(mixed) + p["out_proj.bias"]
+    return y
+
+
+def layer_normalised(p, x):
+    """One position, x (H,): (x - mean) / sqrt(var + 1e-5) · weight + bias."""
+    mean = sum(x) / len(x)
+    variance = sum((number - mean) ** 2 for number in x) / len(x)
+    return (x - mean) / np.sqrt(variance + 1e-5) * p["weight"] + p["bias"]
+
+
+def derivatives(function, arguments, d_output):
+    """Σ d_output · function's derivative by every number of every argument (a dict of arrays), by complex steps."""
+    found = {}
+    for name, array in arguments.items():
+        found[name] = np.zeros(array.shape)
+        for index in np.ndindex(array.shape):
+            nudged = array.astype(complex)
+            nudged[index] += 1j * TINY
+            found[name][index] = (d_output * function(arguments | {name: nudged})).sum().imag / TINY
+    return found
 
 
 # Random numbers: Philox4x32-10 in whole numbers, one word at a time.

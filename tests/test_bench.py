@@ -9,7 +9,20 @@ from scipy.stats import binom
 
 from recurlab import bench
 from recurlab.bench import case as cases
-from recurlab.bench import ceiling, intervals, model, ours, peers, scaling, shown, single, startup, sweep, training
+from recurlab.bench import (
+    ceiling,
+    intervals,
+    language,
+    model,
+    ours,
+    peers,
+    scaling,
+    shown,
+    single,
+    startup,
+    sweep,
+    training,
+)
 from recurlab.bench.case import Case, problem_of, row, useful_flops
 from recurlab.bench.suite import Result, Settings
 from recurlab.bench.timing import ATTEMPTS, Clocks, Competitor, calibrated, measure, quietest
@@ -285,6 +298,15 @@ def test_training_without_peers(monkeypatch):
     assert found["seconds"] > 0 and found["flops"] == 2 * useful_flops(Case("rnn_tanh", "float32", *TINY), False)
 
 
+def test_language_without_peers(monkeypatch):
+    no_peers(monkeypatch)
+    monkeypatch.setattr(language, "SIZES", (TINY,))
+    monkeypatch.setattr(language, "WORDS", 7)
+    (found,) = only(bench.jobs(["language"], settings())).rows
+    layers = 6 * 3 * 2 * 4 * (4 + 3) + 6 * 3 * 2 * 4 * (4 + 4)
+    assert found["seconds"] > 0 and found["flops"] == layers + 6 * 3 * 2 * 4 * 7
+
+
 def test_startup_times_the_command_in_a_new_process():
     (found,) = startup.help_rows(settings(rounds=1))
     assert (found["cell"], found["rounds"]) == ("recurlab --help", 1) and found["seconds"] > 0
@@ -310,7 +332,7 @@ def test_a_case_without_a_quiet_round_is_told_and_kept(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["singel"], "training, startup, got 'singel'"),
+        (["singel"], "training, language, startup, got 'singel'"),
         (["single", "--cells", "lstm,gruu"], "got 'gruu'"),
         (["single", "--figure", "picture.txt"], "picture.txt: the name must end in .pdf, .svg, .png"),
     ],
@@ -436,6 +458,24 @@ def test_torch_trains_as_recurlab_does(cell, clip, bound):
         assert_same(
             {name: value.detach().numpy() for name, value in network["recurrent"].named_parameters()}, own, bound
         )
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("peer", [pytest.param("torch", marks=needs("torch"))])
+def test_updates_of_a_language_model_are_those_of_torch(monkeypatch, peer, cell):
+    from recurlab.bench import torch_language
+
+    setting = language.setting_of(Case(cell, "float64", *TINY), words=7, layers=2)
+    state = language.Training(setting)
+    assert peers.error_of_language(setting, language.Training(setting)) <= 1e-12
+    monkeypatch.setattr(state, "rate", np.full(1, 0.5))
+    monkeypatch.setattr(state, "bound", np.full(1, 0.1))
+    torch = torch_language.Training(setting, 0.5, 0.1, "float64")
+    for _ in range(3):  # states go on from update to update
+        state.update()
+        torch.update()
+    own = {name: array[0] for name, array in state.params.items()}
+    assert_same({torch_language.own_name(n): p.detach().numpy() for n, p in torch.model.named_parameters()}, own, 1e-12)
 
 
 @pytest.mark.parametrize("peer", [pytest.param(name, marks=needs(name)) for name in ("torch", "jax")])

@@ -80,6 +80,25 @@ def times_table():
     return frame.assign(updates=frame["updates"].mask(failed, 8000), solved=1 - failed.astype(int))
 
 
+def weights_table():
+    """Weights of three source words for two target words, of two seeds, in two panels with words of their own."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        [
+            (task, s, row, column)
+            for task in ("copy", "numbers")
+            for s in range(2)
+            for row in range(2)
+            for column in range(3)
+        ],
+        columns=["task", "seed", "row", "column"],
+    )
+    words = {"copy": "abc", "numbers": ("drei", "und", "drei")}
+    frame["source"] = [words[task][column] for task, column in zip(frame["task"], frame["column"], strict=True)]
+    frame["target"] = frame["row"].map({0: "x", 1: "y"})
+    return frame.assign(weight=rng.uniform(size=len(frame)))
+
+
 # kind -> (table, figure): one of each, with facets, hues, theories or paths
 SAMPLES = {
     "lines": (decay_table, {"x": "lag", "y": "norm", "hue": "gain", "col": "cell", "theory": "theory"}),
@@ -101,6 +120,11 @@ SAMPLES = {
         bifurcation_table,
         {"x": "b", "y": "state", "hue": "weight", "style": "stability", "along": "state"}
         | {"vlines": [{"value": -2.655610, "label": "saddle-nodes"}, {"value": -2.344390}]},
+    ),
+    "alignment": (
+        weights_table,
+        {"x": "column", "y": "row", "z": "weight", "x_text": "source", "y_text": "target", "col": "task"}
+        | {"sharex": False, "sharey": False},
     ),
 }
 
@@ -376,6 +400,23 @@ def overlap(boxes):
     return [(a, b) for a, b in combinations(inner, 2) if a.overlaps(b)]
 
 
+def test_an_alignment_has_the_mean_over_seeds_and_the_words_of_its_panel_from_the_top_down(painted):
+    table, figure = sample("alignment")
+    rows = plotted("alignment")
+    assert len(rows) == 12 and (rows["n"] == 2).all()
+    one = table.query("task == 'numbers' and row == 1 and column == 2")
+    same = rows.query("task == 'numbers' and row == 1 and column == 2")
+    assert same["weight"].item() == pytest.approx(one["weight"].mean())
+    assert (same["source"].item(), same["target"].item()) == ("drei", "y")
+    panels = painted(figure, table).axes[:2]
+    assert [[label.get_text() for label in axes.get_xticklabels()] for axes in panels] == [
+        list("abc"),
+        ["drei", "und", "drei"],
+    ]
+    assert [label.get_rotation() for label in panels[1].get_xticklabels()] == [90, 90, 90]
+    assert [label.get_text() for label in panels[1].get_yticklabels()] == ["x", "y"] and panels[1].get_ylim() == (2, 0)
+
+
 @pytest.mark.parametrize("name", [*FIGURES, *LARGE])
 def test_nothing_overlaps_or_leaves_the_page(name, painted):
     drawn = painted(*sample_figure(name))
@@ -583,6 +624,7 @@ def test_check_refuses_a_kind_that_is_no_text():
         ("shares", {"stacked": True, "hue": None}, "figure 'name'.*need a hue"),
         ("curves", {"along": "weight"}, "figure 'name'.*61 rows differ.*use `lines`"),
         ("surface", {"x": "seed"}, "figure 'name'.*two different values"),
+        ("alignment", {"x_text": "target"}, "figure 'name'.*'target' has two texts at one 'column'"),
     ],
 )
 def test_draw_names_the_figure(kind, change, message, tmp_path):

@@ -25,6 +25,7 @@ PLAIN, BLOCKS, PACKING, JOB = "kernels/plain.py", "kernels/blocks.py", "kernels/
 FORWARD, BACKWARD, POINTWISE = "kernels/forward.py", "kernels/backward.py", "kernels/pointwise.py"
 NORM, ZONEOUT = "kernels/norm.py", "kernels/zoneout.py"
 LOSS, PENALTIES, NOISE = "layers/loss.py", "penalties.py", "noise.py"
+SOFTMAX, SOFTMAX_LAYER, EMBEDDING = "kernels/softmax.py", "layers/softmax.py", "layers/embedding.py"
 OMEGA, OMEGA_LAYER = "kernels/omega.py", "layers/omega.py"
 MATHS, MATRICES, PASSES, LAYER = "maths.py", "layers/matrices.py", "layers/passes.py", "layers/recurrent.py"
 
@@ -860,6 +861,72 @@ LOSSES: dict[str, Edits] = {
     "loss: all replicas have the first's weights": [(LOSS, "own = min(r, len(weights) - 1)", "own = 0")],
 }
 
+WORDS: dict[str, Edits] = {
+    "softmax: words that only fill up count": [(SOFTMAX, "* width + word] = LOWEST", "* width + word] = 0")],
+    "softmax: bias left out": [(SOFTMAX, "word] = bias[r * n.words + word]", "word] = 0 * bias[r * n.words + word]")],
+    "softmax: the first replica's bias": [(SOFTMAX, "bias[r * n.words + word]", "bias[word]")],
+    "softmax: the first replica's words": [(SOFTMAX, "return array[min(r, len(array) - 1)]", "return array[0]")],
+    "softmax: totals not brought to the new best": [(SOFTMAX, "* exp(old - new)", "")],
+    "softmax: the last group alone": [(SOFTMAX, "load(at(scores.total, place), 0) * exp(old - new)", "new - new")],
+    "softmax: the largest of the first lane": [(SOFTMAX, "max(largest, scores.best[place + lane])", "largest")],
+    "softmax: lanes added as they stand": [(SOFTMAX, "[place + lane]) * beside", "[place + lane])")],
+    "softmax: NaN may be right": [(SOFTMAX, "if right and log == log else", "if right or log != log else")],
+    "softmax: a weight of 0 is looked at": [(SOFTMAX, "if shares[n.first + row] == 0:", "if False:")],
+    "softmax: gradient without the target": [(SOFTMAX, "word % n.lanes] -= share", "word % n.lanes] -= 0 * share")],
+    "softmax: target of the first group alone": [(SOFTMAX, "if v <= word // n.lanes < v + blocks:", "if v == 0:")],
+    "softmax: d_h of the last group alone": [
+        (
+            SOFTMAX,
+            "    clear_vectors(work, start, step, n.blocks, end - first, n.lanes)\n    for g in range(n.groups):\n",
+            "    for g in range(n.groups):\n        clear_vectors(work, start, step, n.blocks, end - first, n.lanes)\n",
+        )
+    ],
+    "softmax: later chunks replace the weight gradient": [
+        (SOFTMAX, "        if n.first == 0:\n            take_row", "        if True:\n            take_row")
+    ],
+    "softmax: later chunks replace the bias gradient": [(SOFTMAX, "if n.first else ZERO", "if False else ZERO")],
+    "softmax: chunks read the first positions": [
+        (
+            SOFTMAX,
+            "put_row(left, to, step, h, (r * n.positions + n.first + row)",
+            "put_row(left, to, step, h, (r * n.positions + row)",
+        )
+    ],
+    "softmax: chunks write the first positions": [
+        (SOFTMAX, "to = (r * n.positions + n.first + row) * n.hidden", "to = (r * n.positions + row) * n.hidden")
+    ],
+    "softmax: bias gradient of all rows but the first": [
+        (
+            SOFTMAX,
+            "total = load(at(scores.z, z_at(n, r, v, 0)), 0)\n",
+            "total = ZERO * load(at(scores.z, z_at(n, r, v, 0)), 0)\n",
+        )
+    ],
+    "softmax: working memory too small": [(SOFTMAX, "max(rows, blocks * n.lanes) + n.lanes", "max(rows, n.lanes)")],
+    "softmax: losses weighted twice": [
+        (SOFTMAX_LAYER, "w * np.where(w == 0, 0, own)", "w * w * np.where(w == 0, 0, own)")
+    ],
+    "softmax: mean over all positions": [
+        (SOFTMAX_LAYER, "shares = weights / weights.sum(axis=1, keepdims=True)", "shares = weights / weights.shape[1]")
+    ],
+    "softmax: logits for log-probabilities": [(SOFTMAX_LAYER, " - judged.logs[group, here, None]", "")],
+    "softmax: a group has the first replicas' rows": [
+        (
+            SOFTMAX_LAYER,
+            "array if len(array) == 1 else array[group]",
+            "array if len(array) == 1 else array[: group.stop - group.start]",
+        )
+    ],
+    "embedding: a word at several places counts once": [
+        (EMBEDDING, "d_weight[r, own[n], e] += d_x[r, n, e]", "d_weight[r, own[n], e] = d_x[r, n, e]")
+    ],
+    "embedding: the last piece of words left out": [
+        (EMBEDDING, "prange(replicas * PIECES)", "prange(replicas * PIECES - 1)")
+    ],
+    "embedding: the first replica's words": [(EMBEDDING, "ids[min(i // PIECES, len(ids) - 1)]", "ids[0]")],
+    "embedding: always a new gradient": [(EMBEDDING, "if into is None else into", "if True else into")],
+}
+
 SECOND_SLOPE = "    through_activation(job, s - 1, spare, right)\n"
 Z_WITHOUT_SLOPE = (
     "    copy_vectors(right.array, right.start, right.block, "
@@ -924,7 +991,7 @@ NOISES: dict[str, Edits] = {
 }
 
 OF_KERNELS = KNOWN, DERIVATIVES, BORROWED, PRODUCTS, LAYOUTS, STEPS, NORMS, ZONES, LAYERS
-TABLES = *OF_KERNELS, RAW_WEIGHTS, LOSSES, PENALTY, NOISES
+TABLES = *OF_KERNELS, RAW_WEIGHTS, LOSSES, WORDS, PENALTY, NOISES
 MUTATIONS: dict[str, Edits] = {name: edits for table in TABLES for name, edits in table.items()}
 UNCHANGED = "nothing changed"
 WORKERS = 2

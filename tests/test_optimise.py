@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recurlab import optimise
-from recurlab.optimise import RULES, SCHEDULES, clip_factors, norms, rates, start, update
+from recurlab.optimise import RULES, SCHEDULES, Divided, clip_factors, norms, rates, start, update
 from recurlab.random import Stream, normal
 
 SHAPES = {"weight": (5, 3), "bias": (5,), "long": (37,)}
@@ -126,6 +126,30 @@ def test_schedules_begin_at_the_learning_rate_and_never_rise(schedule):
     assert np.allclose(made[0], [0.1, 0.2]) and np.diff(made, axis=0).max() <= 0
     ends = {"constant": 1.0, "linear": 0.0, "cosine": 0.0, "exponential": 0.01}
     assert np.allclose(made[-1], np.multiply([0.1, 0.2], ends[schedule]), atol=1e-15)
+
+
+def test_the_rate_of_zaremba_is_constant_for_some_epochs_and_divided_before_every_later_one():
+    each, found = 7, []
+    for made in range(6 * each):
+        found.append(rates(Divided(4 * each, each, 2.0), np.array([1.0, 0.5]), made, 6 * each))
+    assert np.array_equal(
+        np.array(found).reshape(6, each, 2)[..., 0], np.repeat([[1], [1], [1], [1], [0.5], [0.25]], each, 1)
+    )
+    assert np.array_equal(np.array(found)[:, 1], np.array(found)[:, 0] / 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (Divided(-1, 5, 2.0), "schedule.constant"),
+        (Divided(5, 0, 2.0), "schedule.each"),
+        (Divided(5, 5, 0.5), "schedule.by"),
+        (Divided(5, 5, np.nan), "schedule.by"),
+    ],
+)
+def test_numbers_that_make_no_schedule_are_refused(wrong, told):
+    with pytest.raises(ValueError, match=f"^{told}"):
+        rates(wrong, np.ones(1), 0, 10)
 
 
 @pytest.mark.parametrize("call", [lambda: rates("steps", np.ones(1), 0, 1), lambda: start("adamw", {})])

@@ -51,7 +51,7 @@ def assert_gradients_are_slopes(net, params, loss, grads):
     for name, array in params.items():
         direction, h = drawn(f"direction {name}", *array.shape), 1e-6
         ends = [loss(params | {name: array + step * direction}) for step in (h, -h)]
-        slope = (grads[name] * direction).reshape(R, -1).sum(axis=1)
+        slope = (grads[name] * direction).reshape(len(array), -1).sum(axis=1)
         assert np.allclose((ends[0] - ends[1]) / (2 * h), slope, rtol=1e-6, atol=1e-8), name
 
 

@@ -16,10 +16,11 @@ from test_conformance import EPS, both, layer_of
 
 from recurlab.kernels import simd
 from recurlab.kernels.rebind import OPTIONS
-from recurlab.kernels.target import COMPILED, ELEMENTARY, at, inlined, lanes, load, store, transpose
+from recurlab.kernels.target import COMPILED, ELEMENTARY, at, exp, inlined, lanes, larger, load, store, transpose
 
 TESTS = Path(__file__).resolve().parent
 DTYPES = ["float32", "float64"]
+FUNCTIONS = ELEMENTARY | {"exp": exp}
 needs_vectors = pytest.mark.skipif(not COMPILED, reason="uncompiled kernels have NumPy arrays for vectors")
 
 
@@ -43,7 +44,7 @@ def vectors_through(function, count):
 
 @cache
 def elementary(name):
-    return vectors_through(ELEMENTARY[name], 1)
+    return vectors_through(FUNCTIONS[name], 1)
 
 
 def applied(loop, *arrays):
@@ -182,6 +183,7 @@ def test_a_square_is_turned_over(dtype):
 
 # elementary functions
 
+EXP_ULP = 1.5
 ULP = 2.5  # the error that the docstring of `elementary` states for both
 TAIL = {"float32": -87.0, "float64": -708.0}  # where sigmoid is about the smallest normal number and stays
 
@@ -250,6 +252,25 @@ def test_sigmoid_stays_at_about_the_smallest_normal_number(dtype):
     assert (found == found[0]).all() and np.finfo(dtype).tiny <= found[0] <= 2 * np.finfo(dtype).tiny
 
 
+@needs_vectors
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_is_within_its_stated_error_and_stays_in_the_range_of_normal_numbers(dtype):
+    x = sample(dtype)
+    x = x[np.abs(x) < -TAIL[dtype]]
+    errors = errors_in_ulp(on_vectors("exp", x), np.exp(wide(x)))
+    print(f"\nexp {dtype}: {errors.max():.2f} ULP at {x[errors.argmax()]!r}")
+    assert errors.max() <= EXP_ULP
+    ends = on_vectors("exp", np.array([TAIL[dtype], -1e30, -np.inf, -TAIL[dtype], 1e30, np.inf], dtype))
+    assert (ends[:3] == ends[0]).all() and (ends[3:] == ends[3]).all() and np.isfinite(ends).all()
+
+
+@needs_vectors
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_larger_of_two_vectors(dtype):
+    x, y = pairs(dtype)
+    assert_same_numbers(applied(vectors_through(larger, 2), x, y), np.where(x > y, x, y))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_relu_and_its_step_are_exact(dtype):
     x = sample(dtype)
@@ -260,7 +281,7 @@ def test_relu_and_its_step_are_exact(dtype):
 
 @needs_vectors
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ELEMENTARY)
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_lane_does_not_depend_on_its_neighbours(name, dtype):
     x = np.array([0.3, np.nan, np.inf, 1e30, -2, 1e-40, -np.inf, -90], dtype)
     for value in x:

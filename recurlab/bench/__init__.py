@@ -7,14 +7,21 @@ environment before this is imported.
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from recurlab.bench import model, peers, scaling, single, startup, sweep, training
+from recurlab.bench import language, model, peers, scaling, single, startup, sweep, training
 from recurlab.bench.ceiling import peak_flops
 from recurlab.bench.suite import Job, Result, Settings
 from recurlab.bench.timing import FOREIGN, system_clocks
 from recurlab.cells import CELLS
 from recurlab.layers.checks import expect_choice
 
-SUITES = {"single": single, "sweep": sweep, "scaling": scaling, "training": training, "startup": startup}
+SUITES = {
+    "single": single,
+    "sweep": sweep,
+    "scaling": scaling,
+    "training": training,
+    "language": language,
+    "startup": startup,
+}
 DEFAULT_CELLS = ("lstm", "gru", "rnn_tanh")
 ROUNDS, QUICK_ROUNDS = 15, 6  # fewer than 6 have no 95 % interval
 SAMPLE_SECONDS, QUICK_SAMPLE_SECONDS = 0.08, 0.02

@@ -85,6 +85,15 @@ def training(problem: Problem, state: ours.Training, threads: int) -> list[Compe
     return [torch.training(*same, count) for count in thread_counts(threads)]
 
 
+def language(setting, threads: int, steps: tuple[float, float]) -> list[Competitor]:
+    """torch on one and on all threads: the same update of a language model; steps are learning rate and bound."""
+    if not _torch(setting.case.cell):
+        return []
+    from recurlab.bench import torch_language
+
+    return [torch_language.language(setting, count, *steps) for count in thread_counts(threads)]
+
+
 def error_of_every_gradient(problem: Problem, replica: int = 0) -> float | None:
     """Worst relative error of y, dL/dx and all gradients of a replica; None without anything to hold them against."""
     torch, params = _torch(problem.case.cell), problem.replica(replica)
@@ -117,6 +126,16 @@ def error_of_training(problem: Problem, state: ours.Training) -> float | None:
     loss, grads = state.gradients()
     found = {"loss": loss[0], **{name: array[0] for name, array in grads.items()}}
     return worst_error(found, torch.gradients(exact, 0))
+
+
+def error_of_language(setting, state) -> float | None:
+    """The same for loss and all gradients of a language model before its first update."""
+    if not _torch(setting.case.cell):
+        return None
+    from recurlab.bench import torch_language
+
+    exact = torch_language.gradients(torch_language.Training(setting, 1.0, 1.0, "float64"))
+    return worst_error({name: array[0] for name, array in state.gradients().items()}, exact)
 
 
 def _own_float64(problem: Problem, function, replica: int) -> dict | None:

@@ -2,7 +2,7 @@
 
 from recurlab.bench import ours, peers
 from recurlab.bench.case import Case, problem_of, useful_flops
-from recurlab.bench.suite import Job, Result, Settings, compare, sizes
+from recurlab.bench.suite import Job, Result, Settings, compare, jobs_of
 
 SHAPES = (  # (T, B, H, I)
     (35, 20, 200, 200),
@@ -16,14 +16,8 @@ SHAPES = (  # (T, B, H, I)
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """One job for each shape, cell and dtype."""
-    found = [
-        Case(cell, dtype, *shape)
-        for dtype in settings.dtypes
-        for shape in sizes(settings, SHAPES)
-        for cell in settings.cells
-    ]
-    return [Job(f"single {case.label}", lambda case=case: run(case, settings)) for case in found]
+    """One job for each size, cell and dtype."""
+    return jobs_of("single", settings, SHAPES, run)
 
 
 def run(case: Case, settings: Settings) -> Result:

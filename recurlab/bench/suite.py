@@ -43,6 +43,17 @@ def sizes(settings: Settings, chosen: tuple) -> tuple:
     return chosen[:2] if settings.quick else chosen
 
 
+def jobs_of(suite: str, settings: Settings, chosen: tuple, run: Callable[[Case, Settings], Result]) -> list[Job]:
+    """One job for each of the chosen sizes, cell and dtype."""
+    cases = [
+        Case(cell, dtype, *size)
+        for dtype in settings.dtypes
+        for size in sizes(settings, chosen)
+        for cell in settings.cells
+    ]
+    return [Job(f"{suite} {case.label}", lambda case=case: run(case, settings)) for case in cases]
+
+
 def compare(suite: str, case: Case, settings: Settings, competitors, flops: int, error) -> list[dict]:
     """Time recurlab, the first of the competitors, against each of the others: one row a peer, one without peers."""
     try:

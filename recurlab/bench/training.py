@@ -7,7 +7,7 @@ import numpy as np
 
 from recurlab.bench import ours, peers
 from recurlab.bench.case import Case, problem_of, useful_flops
-from recurlab.bench.suite import Job, Result, Settings, compare, sizes
+from recurlab.bench.suite import Job, Result, Settings, compare, jobs_of
 
 SIZES = ((28, 100, 128, 28, 1), (100, 32, 128, 2, 1), (400, 16, 100, 2, 1), (100, 16, 64, 2, 16))  # (T, B, H, I, R)
 CLASSES = 10
@@ -16,13 +16,7 @@ LEARNING_RATE, CLIP = 1e-5, 1.0  # so small a rate that thousands of updates on 
 
 def jobs(settings: Settings) -> list[Job]:
     """One job for each size, cell and dtype."""
-    found = [
-        Case(cell, dtype, *size)
-        for dtype in settings.dtypes
-        for size in sizes(settings, SIZES)
-        for cell in settings.cells
-    ]
-    return [Job(f"training {case.label}", lambda case=case: run(case, settings)) for case in found]
+    return jobs_of("training", settings, SIZES, run)
 
 
 def run(case: Case, settings: Settings) -> Result:

@@ -1,7 +1,8 @@
 """The estimators that claims name: each a number with its 95 % interval.
 
 The seed is the unit of replication (see `rows`): every estimator averages within a seed first, and nothing about the
-interval can be chosen in a claim. Those of two groups stand in `pairs`.
+interval can be chosen in a claim. Those of two groups stand in `pairs`, the one whose unit is a test sentence in
+`sentences`.
 """
 
 import numpy as np
@@ -9,6 +10,7 @@ import scipy
 
 from recurlab.claims.estimate import Estimate, alternative, mean_of, per_seed, t_probability, values_of
 from recurlab.claims.pairs import difference, median_difference, ratio, sign_test, success_difference
+from recurlab.claims.sentences import bleu_difference
 from recurlab.rows import CONFIDENCE, bootstrap_median_interval, quantile_interval, wilson
 
 
@@ -110,6 +112,7 @@ ESTIMATORS = {
     "ratio": ratio,
     "sign_test": sign_test,
     "success_difference": success_difference,
+    "bleu_difference": bleu_difference,
     "proportion": proportion,
     "maximum": maximum,
     "z": z,

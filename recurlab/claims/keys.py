@@ -15,6 +15,7 @@ KEYS = {
     "ratio": (("between",), ("by",)),
     "sign_test": (("between",), ("by", "minus")),
     "success_difference": (("between",), ()),
+    "bleu_difference": (("between",), ()),
     "proportion": ((), ()),
     "maximum": ((), ("minus",)),
     "z": (("known",), ("by",)),

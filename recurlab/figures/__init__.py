@@ -11,7 +11,7 @@ import numpy as np
 import pandas
 
 from recurlab.experiment import suggest
-from recurlab.figures import curves, histogram, lines, plane, points, runs, shares, surface
+from recurlab.figures import alignment, curves, histogram, lines, plane, points, runs, shares, surface
 from recurlab.figures.kind import ESTIMATES, FigureKind, groups
 from recurlab.files import checksums, write_bytes, write_json
 from recurlab.rows import select
@@ -25,6 +25,7 @@ FIGURES: dict[str, FigureKind] = {
     "shares": shares.KIND,
     "runs": runs.KIND,
     "curves": curves.KIND,
+    "alignment": alignment.KIND,
 }
 FORMATS = ("pdf", "svg", "png")
 

@@ -1,6 +1,6 @@
 """The names of `maths` for vectors: tanh and sigmoid without branches, relu and its step, in float32 and float64.
 
-Errors against correctly rounded values, measured over the range of normal numbers (tests/test_simd.py):
+Errors against correctly rounded values, measured over the range of normal numbers (tests/test_simd.py): exp ≤ 1.5 ULP;
 tanh ≤ 2.5 ULP in float32 and in float64; sigmoid ≤ 2.5 ULP while x > -87 (float32) or -708 (float64), below which it
 stays at its value there, about the smallest normal number. NaN stays NaN.
 """
@@ -86,6 +86,21 @@ def sigmoid(x):
     x = simd.where_greater(_largest_exp(x) * -ONE, x, _largest_exp(x) * -ONE, x)
     power, p = _scaled_expm1(x * -ONE)
     return ONE / (ONE + simd.fma(power, p, power))
+
+
+@njit(**OPTIONS)
+def exp(x):
+    """eˣ; beyond ± 87 (float32) or ± 708 (float64) it stays at its value there, about the smallest normal number."""
+    x = simd.where_greater(x, _largest_exp(x), _largest_exp(x), x)
+    x = simd.where_greater(_largest_exp(x) * -ONE, x, _largest_exp(x) * -ONE, x)
+    power, p = _scaled_expm1(x)
+    return simd.fma(power, p, power)
+
+
+@njit(**OPTIONS)
+def larger(x, y):
+    """The larger of two vectors in each lane; where either is NaN, y."""
+    return simd.where_greater(x, y, x, y)
 
 
 @njit(**OPTIONS)

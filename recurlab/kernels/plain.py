@@ -53,6 +53,17 @@ def root(value):
     return np.sqrt(value)
 
 
+def exp(value):
+    """e to the power of every lane, in the range of normal numbers as compiled."""
+    largest = {4: 87.0, 8: 708.0}[value.itemsize]
+    return np.exp(np.clip(value, -largest, largest))
+
+
+def larger(x, y):
+    """The larger of two vectors in each lane; where either is NaN, y."""
+    return np.where(x > y, x, y)
+
+
 def across(value):
     """The sum of all lanes in every lane."""
     return np.full_like(value, value.sum())

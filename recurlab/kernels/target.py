@@ -16,6 +16,7 @@ COMPILED = not config.DISABLE_JIT
 
 if COMPILED:
     from recurlab.kernels import elementary, tile
+    from recurlab.kernels.elementary import exp, larger
     from recurlab.kernels.simd import across, at, beyond, call, lanes, load, root, store, transpose
 else:
     from recurlab.kernels.plain import (
@@ -23,7 +24,9 @@ else:
         at,
         beyond,
         call,
+        exp,
         lanes,
+        larger,
         load,
         product_of_columns,
         product_of_rows,
@@ -32,7 +35,7 @@ else:
         transpose,
     )
 
-__all__ = ["across", "at", "beyond", "call", "lanes", "load", "root", "store", "transpose"]
+__all__ = ["across", "at", "beyond", "call", "exp", "lanes", "larger", "load", "root", "store", "transpose"]
 
 _source = elementary if COMPILED else maths
 ELEMENTARY = {name: getattr(_source, name) for name in ("tanh", "sigmoid", "relu", "step")}

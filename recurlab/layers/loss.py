@@ -96,25 +96,25 @@ def _compiled(position):
 
 def _run(position, outputs, targets, weights):
     """Loss, error and gradient by `_mean` of `position`, the function of one loss; targets (R or 1, N[, O])."""
-    outputs, weights = with_replicas(outputs, 2), _checked_weights(weights, *outputs.shape[:2])
+    outputs, weights = with_replicas(outputs, 2), checked_weights(weights, *outputs.shape[:2])
     parts, means = np.empty((2, *outputs.shape[:2])), np.empty((2, len(outputs)))
     gradient = np.empty_like(outputs)
     _compiled(position)(outputs, targets, weights, weights.sum(axis=1), parts, means, gradient)
     return means[0], means[1], gradient
 
 
-def _checked_weights(weights, replicas: int, count: int) -> np.ndarray:
+def checked_weights(weights, replicas: int, count: int) -> np.ndarray:
     """Weights of every position, float64 (R or 1, N)."""
     if weights is None:
         return np.ones((1, count))
     weights = with_replicas(weights, 1).astype(np.float64)
-    _expect_shape("weights", weights, replicas, (count,))
+    expect_shape("weights", weights, replicas, (count,))
     least = weights.sum(axis=1).min()  # to print all sums costs 0.1 ms at every call, printed or not
     expect(bool(least > 0), "weights", f"a sum of {least}", "a sum above 0 in every replica")
     return weights
 
 
-def _expect_shape(name: str, array: np.ndarray, replicas: int, shape: tuple) -> None:
+def expect_shape(name: str, array: np.ndarray, replicas: int, shape: tuple) -> None:
     """Check that there is an array of that shape for every replica, or one for all."""
     there = array.shape[1:] == shape and len(array) in (1, replicas)
     expect(there, name, f"shape {array.shape}", f"shape ([R,] N[, O]) with R = {replicas}, N[, O] = {shape}")
@@ -123,7 +123,7 @@ def _expect_shape(name: str, array: np.ndarray, replicas: int, shape: tuple) -> 
 def _values(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Targets that are numbers, (R or 1, N, O)."""
     targets = with_replicas(targets, 2)
-    _expect_shape("targets", targets, len(outputs), outputs.shape[1:])
+    expect_shape("targets", targets, len(outputs), outputs.shape[1:])
     return targets.astype(outputs.dtype, copy=False)
 
 
@@ -133,7 +133,7 @@ def cross_entropy(outputs, targets, weights=None):
     targets ((R,) N) are classes 0 … O-1; the first of equal outputs counts as the argmax.
     """
     targets = with_replicas(targets, 1)
-    _expect_shape("targets", targets, *outputs.shape[:1], outputs.shape[1:2])
+    expect_shape("targets", targets, *outputs.shape[:1], outputs.shape[1:2])
     classes, low, high = outputs.shape[2], targets.min(), targets.max()
     whole = targets.dtype.kind in "iu" and low >= 0 and high < classes
     expect(whole, "targets", f"{targets.dtype} {low} … {high}", f"classes 0 … {classes - 1}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from recurlab.cells import CELLS
 from recurlab.kernels import automaton, draw, mixture, trie
-from recurlab.layers import loss, omega
+from recurlab.layers import embedding, loss, omega, softmax
 from recurlab.layers.recurrent import DTYPES, backward, forward, parameter_shapes, recurrent
 
 
@@ -23,7 +23,8 @@ def warm(cell: str, dtype: str) -> tuple[str, float]:
     backward(layer, params, tape, y)
     if cell in omega.ELMAN:
         omega.omega(layer, params, tape, y, squares=True)
-    loss.warm(dtype)
+    for part in (loss, embedding, softmax):
+        part.warm(dtype)
     draw.warm()
     automaton.warm()
     mixture.warm()

@@ -117,10 +117,10 @@ def _whole(net: Network, params: dict, batch: Batch, penalised: Penalised | None
     grads |= _to_parameters(net, reading, dy, d_state)
     if of == "gradients":
         value, more = penalised.penalty.function(net.layer, reading.own, reading.tape, dy, d_state)
-        grads = _add(grads, more, penalised.weight)
+        grads = with_penalty(grads, more, penalised.weight)
     elif of == "weights":
         value, more = penalised.penalty.function(net.layer, params)
-        grads = _add(grads, more, penalised.weight)
+        grads = with_penalty(grads, more, penalised.weight)
     return Result(loss, error, value, grads)
 
 
@@ -169,7 +169,7 @@ def _truncated(
     if penalised is None:
         return total
     value, more = penalised.penalty.function(net.layer, params)
-    return total._replace(penalty=value, grads=_add(total.grads, more, penalised.weight))
+    return total._replace(penalty=value, grads=with_penalty(total.grads, more, penalised.weight))
 
 
 def windows_of(net: Network, steps: int, cut: Truncation) -> np.ndarray:
@@ -262,7 +262,7 @@ def _plus(a, b):
     return b if a is None else a + b
 
 
-def _add(grads: dict, more: dict, weight: np.ndarray) -> dict:
+def with_penalty(grads: dict, more: dict, weight: np.ndarray) -> dict:
     """grads + weight · more, for the parameters that stand in more."""
     return grads | {name: grads[name] + _weighted(weight, g) for name, g in more.items()}
 

@@ -25,6 +25,9 @@ STUDIES: dict[str, str] = {  # name -> module:attribute
     "constant_error": "recurlab.studies.constant_error:CONSTANT_ERROR",
     "sparsity": "recurlab.studies.sparsity:SPARSITY",
     "independence": "recurlab.studies.independence:INDEPENDENCE",
+    "language": "recurlab.studies.language:LANGUAGE",
+    "attention": "recurlab.studies.attention:ATTENTION",
+    "translation": "recurlab.studies.translation:TRANSLATION",
     "throughput": "recurlab.studies.throughput:THROUGHPUT",
 }
 TIMED = ("throughput",)  # studies whose results are times: a job of theirs takes all cores and runs alone

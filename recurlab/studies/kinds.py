@@ -88,6 +88,24 @@ def _regularisers() -> tuple:
     return REGULARISERS
 
 
+def _scores() -> dict:
+    from recurlab.layers.attention_scores import SCORES
+
+    return SCORES
+
+
+def _generated() -> dict:
+    from recurlab.tasks.translation import TRANSLATIONS
+
+    return TRANSLATIONS
+
+
+def _translations() -> tuple:
+    from recurlab.studies.translated import DATASETS
+
+    return DATASETS
+
+
 def _name_of(wanted: str, names: Callable[[], Iterable[str]]) -> Kind:
     return Kind(wanted, lambda value: isinstance(value, str) and value in names(), names=names)
 
@@ -98,6 +116,7 @@ REAL = Kind("a finite number", _finite, float)
 POSITIVE = Kind("a finite number > 0", lambda value: _finite(value) and value > 0, float)
 NON_NEGATIVE = Kind("a finite number >= 0", lambda value: _finite(value) and value >= 0, float)
 SHARE = Kind("a number in [0, 1]", lambda value: _finite(value) and 0 <= value <= 1, float)
+RATE = Kind("a rate in [0, 1)", lambda value: _finite(value) and 0 <= value < 1, float)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 CELL = _name_of("a cell of `recurlab list cells`", _cells)
 INIT = _name_of("an initialisation of `recurlab list inits`", _inits)
@@ -114,6 +133,9 @@ RULE = _name_of("an optimiser of `recurlab list optimisers`", _rules)
 SCHEDULE = _name_of("a schedule: constant, linear, cosine or exponential", _schedules)
 PENALTY = _name_of("a penalty of `recurlab list regularisers`", _penalties)
 REGULARISER = _name_of("a regulariser of `recurlab list regularisers`", _regularisers)
+SCORE = _name_of("a score of attention: dot, scaled_dot, general or additive", _scores)
+GENERATED_TRANSLATION = _name_of("a translation task of `recurlab list tasks`", _generated)
+TRANSLATION_DATA = _name_of("a translation task of `recurlab list tasks`, or multi30k", _translations)
 DTYPE = _name_of("float32 or float64", lambda: ("float32", "float64"))
 
 
