@@ -178,6 +178,8 @@ def test_every_rung_answers_everything(rung):
     test = found["quantity"] == "test"
     assert set(found["protocol"][test]) == {"carry", "reset"} and (found["numbers"][test] > 0).all()
     assert (found["flops"][test] == 0).all() == (rung == "counts")
+    usual = found["protocol"][test & (found["usual"] == 1)]
+    assert usual.tolist() == ["reset" if rung == "counts" else "carry"] * 2
     assert np.allclose(found["excess"][test], found["loss"][test] - AGREEMENT.entropy)
 
 

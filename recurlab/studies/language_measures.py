@@ -26,7 +26,11 @@ def rows_of(made: Rung, texts: Texts, r: int, seed: int, measured, wanted: dict)
     size |= {"flops": made.flops[r], "tape_bytes": np.nan if made.tape_bytes is None else made.tape_bytes}
     if made.diverged is not None:
         size["diverged"] = float(made.diverged[r])
-    rows = [{"quantity": "test", "protocol": name, **size, **_losses(own, texts.entropy)} for name, own in logs.items()]
+    usual = protocols[-1] if made.history is None else "carry"
+    rows = [
+        {"quantity": "test", "protocol": name, "usual": float(name == usual), **size, **_losses(own, texts.entropy)}
+        for name, own in logs.items()
+    ]
     asked = {
         "position": lambda: _by_position(texts, test, logs["carry"]),
         "distance": lambda: _by_distance(test, logs["carry"]),
