@@ -4,8 +4,13 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 import tempfile
 from pathlib import Path
+
+MOST_WHOLE = 2**63  # what a column of whole numbers can hold
+MOST_JSON = 2**28  # bytes of a record: that of a table of 1,000,000 blocks has 130 million
+SUM = "record_sha256"  # the entry of a record with the SHA-256 of all its others
 
 
 def write_bytes(path, content: bytes) -> Path:
@@ -35,15 +40,65 @@ def write_json(path, record: dict) -> Path:
     return write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
+def write_record(path, record: dict) -> Path:
+    """`write_json` of a record with one entry more, the SHA-256 of all others: no change of it goes unnoticed."""
+    record = json.loads(json.dumps(record))  # as it will be read: lists, and texts as keys
+    return write_json(path, record | {SUM: _record_sum(record)})
+
+
+def _record_sum(record: dict) -> str:
+    """SHA-256 of a record's canonical JSON without its entry SUM."""
+    rest = {key: value for key, value in record.items() if key != SUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def read_json(path) -> dict:
-    """The mapping in a JSON file; ValueError that names the file when it holds none."""
+    """The mapping in a JSON file; ValueError that names the file when it holds none, or a record that was changed."""
     try:
-        record = json.loads(Path(path).read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from None
+        record = json.loads(read_bytes(path, MOST_JSON), object_pairs_hook=_unrepeated, parse_int=_whole)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a JSON file ({str(error).removeprefix(f'{path}: ')})") from None
     if not isinstance(record, dict):
         raise ValueError(f"{path}: expected a JSON mapping, found {type(record).__name__}")
+    if SUM in record and record[SUM] != _record_sum(record):
+        raise ValueError(f"{path}: its {SUM} is not that of its other entries: it was damaged or changed")
     return record
+
+
+def read_record(path) -> dict:
+    """The mapping that `write_record` was given; ValueError that names the file for any other."""
+    record = read_json(path)
+    if record.pop(SUM, None) is None:
+        raise ValueError(f"{path}: has no {SUM}, so it is not whole, or not of this version")
+    return record
+
+
+def _whole(text: str) -> int:
+    """A whole number; ValueError for one of more than 64 bits, which no column holds."""
+    if len(text) > 20 or not -MOST_WHOLE <= int(text) < MOST_WHOLE:
+        raise ValueError(f"{text[:30]}: a whole number of more than 64 bits")
+    return int(text)
+
+
+def _unrepeated(pairs: list[tuple]) -> dict:
+    """A JSON mapping; ValueError for a key that stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)[:60]}")
+    return found
+
+
+def read_bytes(path, most: int) -> bytes:
+    """The bytes of a file; ValueError that names it for more than `most` bytes, or for no regular file (a pipe has no
+    end).
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"{path}: not a regular file")
+    with open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"{path}: more than {most:,} bytes, the most that is read")
+    return content
 
 
 def sha256(path) -> str:

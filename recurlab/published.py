@@ -12,7 +12,7 @@ import numpy as np
 
 from recurlab import claims, outputs, provenance, results
 from recurlab.experiment import Experiment, blocks_of
-from recurlab.files import checksums, read_json, write_bytes, write_json
+from recurlab.files import checksums, inside, read_json, write_bytes, write_record
 from recurlab.rows import select
 from recurlab.run import is_done
 from recurlab.summary import csv
@@ -50,7 +50,7 @@ def publish(folder, experiment: Experiment) -> list[Path]:
     written = [write_bytes(target / name, content) for name, content in contents.items()]
     told = {"rows": len(kept), "rows_of_the_run": len(whole), "run": _run_of(folder, experiment)}
     record = outputs.record(experiment, begun) | told | {"checksums": checksums(written)}
-    return [*written, write_json(target / "provenance.json", record)]
+    return [*written, write_record(target / "provenance.json", record)]
 
 
 def claimed_rows(table, asked: list[dict]):
@@ -105,18 +105,38 @@ def problems(place: Path) -> list[str]:
     """What is wrong with published results: checksums, files without one, verdicts that the rows do not give again."""
     if not (place / "provenance.json").is_file():
         return [f"{place}: has no provenance.json"]
-    record = read_json(place / "provenance.json")
-    sums = record.get("checksums", {})
-    names = sorted({*sums, *(path.name for path in place.iterdir())} - {"provenance.json"})
-    found = [problem for name in names if (problem := checksum_problem(place / name, sums.get(name, "")))]
-    return found or _claims_problems(place, record["settings"])
+    try:
+        record = read_json(place / "provenance.json")
+        sums, asked = _sums_of(place, record), _claimed_of(place, record)
+        names = sorted({*sums, *(path.name for path in place.iterdir())} - {"provenance.json"})
+        found = [problem for name in names if (problem := checksum_problem(inside(place, name), sums.get(name, "")))]
+        return found or _claims_problems(place, asked)
+    except ValueError as error:
+        return [str(error) if str(place) in str(error) else f"{place}: {error}"]
 
 
-def _claims_problems(place: Path, settings: dict) -> list[str]:
+def _sums_of(place: Path, record: dict) -> dict[str, str]:
+    """File name -> SHA-256; ValueError unless the record holds such a mapping."""
+    sums = record.get("checksums")
+    if not (isinstance(sums, dict) and all(isinstance(total, str) for total in sums.values())):
+        raise ValueError(f"{place / 'provenance.json'}: checksums are not a mapping of names to SHA-256")
+    return sums
+
+
+def _claimed_of(place: Path, record: dict) -> Claimed:
+    """The claims in a record's settings; ValueError unless they are a list of mappings."""
+    settings = record.get("settings")
+    settings = settings if isinstance(settings, dict) else {"claims": None}
+    found = Claimed(settings.get("claims", []), settings.get("source", ""))
+    if not (isinstance(found.claims, list) and all(isinstance(claim, dict) for claim in found.claims)):
+        raise ValueError(f"{place / 'provenance.json'}: its settings hold no list of claims")
+    return found
+
+
+def _claims_problems(place: Path, asked: Claimed) -> list[str]:
     """Claims that come out otherwise when they are evaluated on the published rows; the first column that differs."""
     import pandas
 
-    asked = Claimed(settings.get("claims", []), settings.get("source", ""))
     if not asked.claims:
         return []
     frame = results.to_frame(results.read(place / "table.parquet"))

@@ -151,8 +151,10 @@ def test_a_damaged_table_is_told_by_its_name(folder, damage):
     made(folder)
     path = folder / "results/tiny/default/table.parquet"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match="table.parquet: not a whole parquet file"):
+    with pytest.raises(ValueError, match="table.parquet: its SHA-256 differs from the recorded one"):
         loaded(folder)
+    with pytest.raises(ValueError, match="table.parquet: not a whole parquet file"):
+        results.read(path)
 
 
 def test_missing_blocks_are_counted(folder, capsys):
