@@ -1,5 +1,6 @@
 """Files: written whole or not at all, known by their SHA-256, never outside the folder they belong to."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import secrets
 import stat
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 MOST_WHOLE = 2**63  # what a column of whole numbers can hold
 MOST_JSON = 2**28  # bytes of a record: that of a table of 1,000,000 blocks has 130 million
@@ -14,20 +16,40 @@ SUM = "record_sha256"  # the entry of a record with the SHA-256 of all its other
 
 
 def write_bytes(path, content: bytes) -> Path:
-    """Write a file whole or not at all: temporary file in the same folder, flush, fsync, rename."""
+    """Write a file whole or not at all: temporary file in the same folder, flush, fsync, rename.
+
+    Who is killed leaves the temporary file, and who writes the same file next goes on with it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
+    with _temporary(path) as file:
+        try:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
     return path
+
+
+def _temporary(path: Path) -> BinaryIO:
+    """The empty temporary file of a path, locked against other writers; where nothing can be locked, one of its own."""
+    while True:
+        file = open(path.with_name(f".{path.name}.tmp"), "ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
+                file.truncate(0)
+                return file
+        except FileNotFoundError:
+            pass  # the writer before has renamed it
+        except OSError:
+            file.close()
+            Path(file.name).unlink(missing_ok=True)
+            return open(path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp"), "xb")
+        file.close()
 
 
 def write_text(path, text: str) -> Path:
@@ -37,7 +59,11 @@ def write_text(path, text: str) -> Path:
 
 def write_json(path, record: dict) -> Path:
     """`write_bytes` of a record as indented JSON, keys in their own order."""
-    return write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return write_bytes(path, _json(record))
+
+
+def _json(record: dict) -> bytes:
+    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def write_record(path, record: dict) -> Path:
@@ -66,11 +92,13 @@ def read_json(path) -> dict:
 
 
 def read_record(path) -> dict:
-    """The mapping that `write_record` was given; ValueError that names the file for any other."""
+    """The mapping that `write_record` was given; ValueError that names the file if one bit of it is another."""
     record = read_json(path)
-    if record.pop(SUM, None) is None:
+    if SUM not in record:
         raise ValueError(f"{path}: has no {SUM}, so it is not whole, or not of this version")
-    return record
+    if _json(record) != read_bytes(path, MOST_JSON):  # 1E5 is 1e5
+        raise ValueError(f"{path}: its values are the recorded ones and its bytes are not: it was damaged or changed")
+    return {key: value for key, value in record.items() if key != SUM}
 
 
 def _whole(text: str) -> int:

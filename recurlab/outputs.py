@@ -21,7 +21,8 @@ def write_tables(folder, experiment: Experiment) -> list[Path]:
     begun = provenance.start()
     table = results.assemble(folder, experiment)
     blocks = block_records(folder, experiment)
-    _warn_of_sources(experiment, {block["source_digest"] for block in blocks})
+    sources = sorted({block["source_digest"] for block in blocks})
+    _warn_of_sources(experiment, sources)
     frame = summary.summarise(results.to_frame(table), experiment, results.roles_of(table))
     target = results.table_folder(folder, experiment)
     timing = results.encode_records([{key: block[key] for key in TIMED} for block in blocks])
@@ -34,6 +35,7 @@ def write_tables(folder, experiment: Experiment) -> list[Path]:
     ]
     told = {
         "rows": len(table),
+        "sources": sources,
         "blocks": {
             f"cases/{block['case']}/{name}": sum for block in blocks for name, sum in block["checksums"].items()
         },
@@ -90,12 +92,11 @@ def block_records(folder, experiment: Experiment) -> list[dict]:
     return [results.block_record(results.block_path(folder, experiment, block)) for block in blocks_of(experiment)]
 
 
-def _warn_of_sources(experiment: Experiment, digests: set[str]) -> None:
+def _warn_of_sources(experiment: Experiment, digests: list[str]) -> None:
     now = provenance.source_digest(experiment.study)
-    if digests != {now}:
-        shown = ", ".join(sorted(digests))
+    if digests != [now]:
         warnings.warn(
-            f"{experiment.name}: blocks were computed by sources {shown}, and the sources are {now} now; "
+            f"{experiment.name}: blocks were computed by sources {', '.join(digests)}, and the sources are {now} now; "
             f"`recurlab run {experiment.name} --scale {experiment.scale}` computes the old blocks again",
             stacklevel=2,
         )

@@ -12,11 +12,11 @@ import numpy as np
 
 from recurlab import claims, outputs, provenance, results
 from recurlab.experiment import Experiment, blocks_of
-from recurlab.files import checksums, inside, read_json, write_bytes, write_record
+from recurlab.files import checksums, read_json, write_bytes, write_record
 from recurlab.rows import select
 from recurlab.run import is_done
 from recurlab.summary import csv
-from recurlab.verify import checksum_problem
+from recurlab.verify import checksum_problem, mixed_sources, sums_in
 
 FOLDER = "published"
 COPIED = ("summary.csv", "claims.csv")
@@ -107,20 +107,12 @@ def problems(place: Path) -> list[str]:
         return [f"{place}: has no provenance.json"]
     try:
         record = read_json(place / "provenance.json")
-        sums, asked = _sums_of(place, record), _claimed_of(place, record)
-        names = sorted({*sums, *(path.name for path in place.iterdir())} - {"provenance.json"})
-        found = [problem for name in names if (problem := checksum_problem(inside(place, name), sums.get(name, "")))]
-        return found or _claims_problems(place, asked)
+        sums, asked = sums_in(place / "provenance.json", record), _claimed_of(place, record)
+        paths = sorted({*sums, *place.iterdir()} - {place / "provenance.json"})
+        found = [problem for path in paths if (problem := checksum_problem(path, sums.get(path, "")))]
+        return found or _rows_problems(place, asked)
     except ValueError as error:
         return [str(error) if str(place) in str(error) else f"{place}: {error}"]
-
-
-def _sums_of(place: Path, record: dict) -> dict[str, str]:
-    """File name -> SHA-256; ValueError unless the record holds such a mapping."""
-    sums = record.get("checksums")
-    if not (isinstance(sums, dict) and all(isinstance(total, str) for total in sums.values())):
-        raise ValueError(f"{place / 'provenance.json'}: checksums are not a mapping of names to SHA-256")
-    return sums
 
 
 def _claimed_of(place: Path, record: dict) -> Claimed:
@@ -133,13 +125,16 @@ def _claimed_of(place: Path, record: dict) -> Claimed:
     return found
 
 
-def _claims_problems(place: Path, asked: Claimed) -> list[str]:
-    """Claims that come out otherwise when they are evaluated on the published rows; the first column that differs."""
+def _rows_problems(place: Path, asked: Claimed) -> list[str]:
+    """Rows of several sources, or the first column in which the claims come out otherwise on the published rows."""
+    table = results.read(place / "table.parquet")
+    mixed = mixed_sources(place / "table.parquet", table)
+    return mixed or (_claims_problems(place, asked, results.to_frame(table)) if asked.claims else [])
+
+
+def _claims_problems(place: Path, asked: Claimed, frame) -> list[str]:
     import pandas
 
-    if not asked.claims:
-        return []
-    frame = results.to_frame(results.read(place / "table.parquet"))
     again = pandas.read_csv(io.StringIO(csv(claims.evaluate(asked, frame))))
     published = pandas.read_csv(place / "claims.csv")
     differs = [name for name in again if name not in published or not _same(again[name], published[name])]

@@ -119,11 +119,16 @@ def read(path) -> pa.Table:
 
 def block_record(path) -> dict:
     """The record beside a block's file; ValueError unless it is whole, of this block, and has its checksum."""
-    path = Path(path)
-    record = read_record(path.with_suffix(".json"))
+    record = read_block_record(Path(path).with_suffix(".json"))
+    _refuse_changed(Path(path), record)
+    return record
+
+
+def read_block_record(path: Path) -> dict:
+    """The record of a block; ValueError unless it is whole and of the block whose name it has."""
+    record = read_record(path)
     if f"{record.get('case')}/{record.get('seeds')}" != f"{path.parent.name}/{path.stem}":
-        raise ValueError(f"{path.with_suffix('.json')}: is that of another block")
-    _refuse_changed(path, record)
+        raise ValueError(f"{path}: is that of another block")
     return record
 
 
