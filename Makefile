@@ -2,7 +2,7 @@
 # Tools run as `.venv/bin/python -m tool`: a console script's first line breaks on long paths and paths with spaces.
 
 .DEFAULT_GOAL := figures
-.PHONY: figures quick report setup test test-oracle oracle lint format lock clean help
+.PHONY: figures quick report setup test test-oracle fuzz oracle lint format lock clean help
 
 PY     ?= python3
 SCALE  ?= default
@@ -63,6 +63,9 @@ oracle: $(READY)  ## torch and JAX, into the environment, if they are not there
 
 test-oracle: oracle  ## against torch and JAX; with RECURLAB_DATA=FOLDER also on the real corpora
 	@$(PYTHON) -m pytest -m "oracle$${RECURLAB_DATA:+ or data}" $(ARGS)
+
+fuzz: $(READY)  ## 10,000 damaged files for every reader, guided by atheris if that is installed (ARGS="--inputs 500 arpa")
+	@$(PYTHON) tests/fuzz.py $(ARGS)
 
 lint: $(READY)  ## style, formatting and the floors that imports may cross
 	@$(PYTHON) -m ruff check .

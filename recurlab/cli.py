@@ -320,9 +320,9 @@ def bench(options) -> int:
 
 def _read_bench(path) -> dict:
     """The record that a --json wrote; ValueError for another file."""
-    from recurlab.files import read_json
+    from recurlab.files import read_record
 
-    record = read_json(path)
+    record = read_record(path)
     if not {"machine", "rows"} <= record.keys():
         raise ValueError(f"{path}: not a record of the bench (it has machine and rows)")
     return record
@@ -376,10 +376,10 @@ def _machine(facts: dict) -> dict:
 
 def _write_record(path, record: dict) -> None:
     """After every job, so that an interrupted bench leaves what it has."""
-    from recurlab.files import write_json
+    from recurlab.files import write_record
 
     if path:
-        write_json(path, record)
+        write_record(path, record)
 
 
 def _show_bench(record: dict) -> None:
