@@ -10,6 +10,7 @@ import shlex
 import sys
 import warnings
 
+from recurlab import monitor
 from recurlab.experiment import SCALES
 from recurlab.studies import TIMED
 
@@ -413,6 +414,8 @@ def parser() -> argparse.ArgumentParser:
     checking.add_argument("experiments", nargs="*", metavar="NAME", help="names or YAML files; all without")
     checking.add_argument("--scale", choices=SCALES, help="one scale; all without")
     _add_run_options(_command_parser(commands, "run", run, one))
+    _add_status_options(_command_parser(commands, "status", monitor.status))
+    _add_resume_options(_command_parser(commands, "resume", monitor.resume))
     _command_parser(commands, "table", table, one)
     _command_parser(commands, "claims", claims, one)
     figures = _command_parser(commands, "figure", figure, one)
@@ -444,12 +447,32 @@ def _one_experiment(scale: str = "default") -> argparse.ArgumentParser:
     """What every command on one experiment takes."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("experiment", metavar="NAME", help="an experiment of `recurlab list`, or a YAML file")
+    _add_setting_options(parser, scale)
+    return parser
+
+
+def _add_setting_options(parser: argparse.ArgumentParser, scale: str = "default") -> None:
     parser.add_argument("--scale", choices=SCALES, default=scale, help=f"(default: {scale})")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting (replicas.seeds=5)"
     )
     parser.add_argument("--results", default="results", metavar="FOLDER")
-    return parser
+
+
+def _add_status_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiments", nargs="*", metavar="NAME", help="names or YAML files; one line each without")
+    _add_setting_options(parser)
+    parser.add_argument("--jobs", type=_positive, default=_cores(), metavar="N", help="at a time, for the time left")
+
+
+def _add_resume_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", nargs="?", metavar="NAME", help="name or YAML file; the whole workflow without")
+    _add_setting_options(parser)
+    parser.add_argument(
+        "--cancel", action="store_true", help="end processes that were left running; else wait for them"
+    )
+    passed = "go on with Snakemake and these arguments, even if it left no lock (--snakemake='--jobs 4')"
+    parser.add_argument("--snakemake", metavar="ARGS", help=passed)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recurlab import journal, provenance, results
+from recurlab import attempts, journal, provenance, results
 from recurlab.experiment import Block, Experiment, data_sums
 from recurlab.files import checksums, read_json, sha256, write_bytes, write_json
 from recurlab.journal import Journal
@@ -122,6 +122,7 @@ def run_blocks(folder, experiment: Experiment, blocks: list[Block], jobs: int, t
     except BaseException:
         for worker in multiprocessing.active_children():
             worker.kill()  # nothing is lost: a block under way has no file yet
+        attempts.forget(folder, experiment, [block for future, block in waiting.items() if not future.done()])
         pool.shutdown(wait=False, cancel_futures=True)
         raise
 
@@ -139,7 +140,8 @@ def _attempt_in_worker(folder, experiment: Experiment, block: Block, threads: in
 
 def _attempt(folder, experiment: Experiment, block: Block, threads: int, tell: Tell) -> str:
     try:
-        run_block(folder, experiment, block, threads, tell)
+        with attempts.noted(folder, experiment, block):
+            run_block(folder, experiment, block, threads, tell)
         return ""
     except RuntimeError as error:
         return str(error)

@@ -1,8 +1,11 @@
 """Small experiments for the tests of the engine, studies that need no kernel, and the commands as a user types them."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +132,35 @@ def environment() -> dict[str, str]:
 def call(*arguments, cwd) -> subprocess.CompletedProcess:
     """Run `recurlab …` in a folder."""
     return subprocess.run(command(*arguments), cwd=cwd, env=environment(), capture_output=True, text=True)
+
+
+def _heed_interrupts() -> None:
+    """A suite that was started in the background ignores Ctrl-C, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def started(line: list[str], cwd):
+    """A running command in a process group of its own, which is killed at the end."""
+    output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(
+        line, cwd=cwd, env=environment(), start_new_session=True, preexec_fn=_heed_interrupts, **output
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+
+
+def wait_for(condition, seconds: float = 90) -> None:
+    """Wait until the condition holds; long, because kernels may have to be compiled first."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
 
 
 def contents(folder, *patterns) -> dict[str, bytes]:

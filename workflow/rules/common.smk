@@ -69,15 +69,11 @@ def timed_experiments():
 
 def final_outputs():
     """Every table, every figure, and the claims of every experiment that has some and whose data are here."""
-    folders = {name: f"{RESULTS}/{name}/{SCALE}" for name in MADE}
-    tables = [f"{folder}/table.parquet" for folder in folders.values()]
-    claims = [f"{folders[name]}/claims.csv" for name, e in MADE.items() if e.claims]
-    figures = [
-        f"{folders[name]}/figures/{figure}.svg"
+    return [
+        f"{RESULTS}/{name}/{SCALE}/{file}"
         for name, e in MADE.items()
-        for figure in e.figures
+        for file in experiments.outputs_of(e)
     ]
-    return tables + claims + figures
 
 
 def source_digest(wildcards):

@@ -1,0 +1,100 @@
+"""Which blocks are being computed, and why the last attempt at one came to nothing.
+
+A process that begins with a block writes results/<experiment>/attempts/<case>-<seeds>.json, and removes it when the
+block is done. So one that is there tells of a block under way, of one that failed, or of a process that was killed.
+Nothing rests on it: what is done is told by the results alone.
+"""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from recurlab import processes
+from recurlab.experiment import Block, Experiment
+from recurlab.files import inside, read_json, write_json
+
+ENDED = "its process ended before it was done: killed, out of memory, or the machine went down"
+
+
+class Attempt(NamedTuple):
+    """An attempt at a block: where, by which process (the one that its workers end with), and why it failed."""
+
+    case: str
+    seeds: str
+    host: str
+    pid: int
+    clock: int
+    start: str
+    reason: str = ""
+
+    @property
+    def label(self) -> str:
+        """The block as messages name it."""
+        return f"case {self.case} seeds {self.seeds}"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it was made on this machine, so that its process can be looked at."""
+        return self.host == socket.gethostname()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it goes on; of another machine's, that is taken for granted as long as no reason is noted."""
+        return not self.reason and (not self.is_here or processes.began(self.pid) == self.clock)
+
+
+def folder_of(folder, experiment: str) -> Path:
+    """results/<experiment>/attempts."""
+    return inside(folder, f"{experiment}/attempts")
+
+
+def path_of(folder, experiment: Experiment, block: Block) -> Path:
+    """The file of a block's attempt."""
+    return folder_of(folder, experiment.name) / f"{block.case.id}-{block.seeds}.json"
+
+
+@contextmanager
+def noted(folder, experiment: Experiment, block: Block) -> Iterator[None]:
+    """The block is noted as under way; afterwards its failure is, or nothing if it is done or was interrupted."""
+    path, attempt = path_of(folder, experiment, block), _begun(block)
+    write_json(path, attempt._asdict())
+    try:
+        yield
+    except RuntimeError as error:
+        write_json(path, attempt._replace(reason=str(error))._asdict())
+        raise
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    path.unlink(missing_ok=True)
+
+
+def _begun(block: Block) -> Attempt:
+    parent = multiprocessing.parent_process()
+    pid = parent.pid if parent else os.getpid()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Attempt(block.case.id, block.seeds, socket.gethostname(), pid, processes.began(pid) or 0, now)
+
+
+def read(folder, experiment: str) -> dict[tuple[str, str], Attempt]:
+    """(case, seeds) -> the attempt that is noted; a file that is not readable tells nothing."""
+    found = map(_read_one, sorted(folder_of(folder, experiment).glob("*.json")))
+    return {(attempt.case, attempt.seeds): attempt for attempt in found if attempt}
+
+
+def _read_one(path: Path) -> Attempt | None:
+    try:
+        return Attempt(**read_json(path))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def forget(folder, experiment: Experiment, blocks) -> None:
+    """Remove what is noted of blocks: their processes were ended on purpose."""
+    for block in blocks:
+        path_of(folder, experiment, block).unlink(missing_ok=True)
