@@ -8,13 +8,13 @@ Nothing rests on it: what is done is told by the results alone.
 import multiprocessing
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import processes
+from recurlab import processes, slurm
 from recurlab.experiment import Block, Experiment
 from recurlab.files import inside, read_json, write_json
 
@@ -30,6 +30,7 @@ class Attempt(NamedTuple):
     pid: int
     clock: int
     start: str
+    job: str = ""  # of Slurm
     reason: str = ""
 
     @property
@@ -43,9 +44,31 @@ class Attempt(NamedTuple):
         return self.host == socket.gethostname()
 
     @property
-    def runs(self) -> bool:
-        """Whether it goes on; of another machine's, that is taken for granted as long as no reason is noted."""
-        return not self.reason and (not self.is_here or processes.began(self.pid) == self.clock)
+    def place(self) -> str:
+        """Where it goes on, as messages name it."""
+        return f"on {self.host}, {f'Slurm job {self.job}' if self.job else f'process {self.pid}'}, since {self.start}"
+
+    @property
+    def why(self) -> str:
+        """Why it came to nothing."""
+        ended = slurm.ending(self.job) if self.job and not self.reason else ""
+        return self.reason or (f"Slurm job {self.job} ended: {ended}" if ended else ENDED)
+
+
+def running(found: Iterable[Attempt]) -> list[Attempt]:
+    """The attempts that go on: their process does if it is of this machine, their job if Slurm says so.
+
+    Of others, that is taken for granted: nobody here can know.
+    """
+    begun = [attempt for attempt in found if not attempt.reason]
+    jobs = slurm.waiting_or_running() if any(attempt.job and not attempt.is_here for attempt in begun) else None
+    return [attempt for attempt in begun if _goes_on(attempt, jobs)]
+
+
+def _goes_on(attempt: Attempt, jobs: dict[str, str] | None) -> bool:
+    if attempt.is_here:
+        return processes.began(attempt.pid) == attempt.clock
+    return jobs is None or not attempt.job or attempt.job in jobs
 
 
 def folder_of(folder, experiment: str) -> Path:
@@ -78,7 +101,8 @@ def _begun(block: Block) -> Attempt:
     parent = multiprocessing.parent_process()
     pid = parent.pid if parent else os.getpid()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Attempt(block.case.id, block.seeds, socket.gethostname(), pid, processes.began(pid) or 0, now)
+    host, clock, job = socket.gethostname(), processes.began(pid) or 0, slurm.own_job()
+    return Attempt(block.case.id, block.seeds, host, pid, clock, now, job)
 
 
 def read(folder, experiment: str) -> dict[tuple[str, str], Attempt]:

@@ -416,6 +416,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run_options(_command_parser(commands, "run", run, one))
     _add_status_options(_command_parser(commands, "status", monitor.status))
     _add_resume_options(_command_parser(commands, "resume", monitor.resume))
+    _add_submit_options(_command_parser(commands, "submit", monitor.submit, one))
     _command_parser(commands, "table", table, one)
     _command_parser(commands, "claims", claims, one)
     figures = _command_parser(commands, "figure", figure, one)
@@ -473,6 +474,15 @@ def _add_resume_options(parser: argparse.ArgumentParser) -> None:
     )
     passed = "go on with Snakemake and these arguments, even if it left no lock (--snakemake='--jobs 4')"
     parser.add_argument("--snakemake", metavar="ARGS", help=passed)
+
+
+def _add_submit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=_positive, default=200, metavar="N", help="tasks at a time (default: 200)")
+    parser.add_argument("--sbatch", default="", metavar="ARGS", help="for every job (--sbatch='--partition=main')")
+    parser.add_argument("--gpu-sbatch", default="", metavar="ARGS", help="besides, for jobs that ask for a GPU")
+    parser.add_argument("--wait", action="store_true", help="stay; what comes back undone is asked for again")
+    parser.add_argument("--retries", type=int, default=2, metavar="N", help="how often, with --wait (default: 2)")
+    parser.add_argument("--dry-run", "-n", action="store_true", help="say what would be asked for")
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:

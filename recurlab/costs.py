@@ -4,11 +4,12 @@ A block's time is taken as proportional to its seeds (all replicas of a launch d
 the largest block.
 """
 
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from recurlab.experiment import Block, Experiment
+from recurlab.experiment import Block, Case, Experiment
 from recurlab.files import read_json
 
 
@@ -68,3 +69,27 @@ def _a_seed(record: dict) -> float:
     """Core seconds a seed."""
     first, last = map(int, record["seeds"].split("-"))
     return of(record).core_seconds / (last - first + 1)
+
+
+class Request(NamedTuple):
+    """What a job asks of a cluster. Without anything measured: 1.5 GB and 20 minutes."""
+
+    memory_mb: int = 1500
+    minutes: int = 20
+    gpus: int = 0
+
+
+def request(known: Measured, block: Block, attempt: int = 1) -> Request:
+    """What a job of a block asks for: 1.5 times the memory and thrice the time that is expected, and `attempt` times
+    that. Other processors may be half as fast, and a job killed at 95 % costs more than a wait.
+    """
+    expected = known.expected(block)
+    usual = Request()
+    memory = max(500, 1.5 * expected.memory_mb) if expected else usual.memory_mb
+    minutes = max(5.0, 3 * expected.core_seconds / 60) if expected else usual.minutes
+    return Request(attempt * ceil(memory / 100) * 100, attempt * ceil(minutes), gpus(block.case))
+
+
+def gpus(case: Case) -> int:
+    """How many GPUs a case asks for: one if its `device` is cuda."""
+    return int(case.parameters.get("device") == "cuda")

@@ -1,4 +1,4 @@
-"""The commands that look after runs: `recurlab status` and `recurlab resume`."""
+"""The commands that look after runs: `recurlab status`, `recurlab resume` and `recurlab submit`."""
 
 import os
 import shlex
@@ -58,6 +58,7 @@ def resume(options) -> int:
         )
     chosen = [check.checked(name, options.scale, options.set, outputs=False) for name in names]
     resume.refuse_living_snakemake(root)
+    resume.settle_slurm(root, options.cancel, _tell)
     resume.settle(options.results, [each.name for each in chosen], options.cancel, _tell)
     resume.sweep(options.results, [each.name for each in chosen], _tell)
     locked = resume.unlock(root, _tell)
@@ -92,6 +93,61 @@ def _run(options) -> list[str]:
     changed = [part for text in options.set for part in ("--set", text)]
     asked = ["--scale", options.scale, "--results", options.results]
     return [sys.executable, "-m", "recurlab", "run", options.experiment, *asked, *changed]
+
+
+def submit(options) -> int:
+    """Compute the blocks that are missing as a job array of Slurm, then table, claims and figures in a job after it."""
+    from recurlab import check, slurm, submit
+    from recurlab.files import require_writable
+
+    experiment = check.checked(options.experiment, options.scale, options.set)
+    check.require_data(experiment)
+    slurm.require()
+    require_writable(options.results)
+    arrays = submit.plan(options.results, experiment, slurm.most_tasks())
+    for array in arrays:
+        _tell(_plan_line(array))
+    if options.dry_run:
+        return 0
+    if not arrays:
+        return subprocess.call(_run(options))  # nothing is left but table, claims and figures
+    return _watch(experiment, arrays, options) if options.wait else _send(experiment, arrays, options)
+
+
+def _plan_line(array) -> str:
+    asked = array.request
+    gpu = f", {asked.gpus} GPU" if asked.gpus else ""
+    return f"{len(array.blocks)} blocks, attempt {array.attempt}: {asked.memory_mb} MB, {asked.minutes} min{gpu} each"
+
+
+def _send(experiment, arrays, options) -> int:
+    from recurlab import submit
+
+    jobs = submit.send(experiment, arrays, _settings(options))
+    _tell(f"handed in: {', '.join(jobs)} (compiling, blocks, table); `recurlab status {options.experiment}` tells more")
+    return 0
+
+
+def _watch(experiment, arrays, options) -> int:
+    """Wait for the jobs, and hand in what came back undone up to --retries times more; code 1 if some stays undone."""
+    from recurlab import slurm, status, submit
+
+    for _ in range(options.retries + 1):
+        submit.wait(submit.send(experiment, arrays, _settings(options)), _tell)
+        arrays = submit.plan(options.results, experiment, slurm.most_tasks())
+        if not arrays:
+            break
+        _tell(f"{sum(len(array.blocks) for array in arrays)} blocks came back undone")
+    seen = status.look(options.results, experiment)
+    _show_blocks(seen)
+    return int(seen.made != seen.wanted or seen.counts["done"] < len(seen.seen))
+
+
+def _settings(options):
+    from recurlab.submit import Settings
+
+    more = [shlex.split(text) for text in (options.sbatch, options.gpu_sbatch)]
+    return Settings(options.experiment, options.scale, options.set, options.results, options.jobs, *more)
 
 
 def _tell(text: str) -> None:

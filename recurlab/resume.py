@@ -12,7 +12,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from pathlib import Path
 
-from recurlab import attempts, processes
+from recurlab import attempts, processes, slurm
 from recurlab.attempts import Attempt
 from recurlab.experiment import Experiment, blocks_of
 
@@ -20,13 +20,13 @@ POLL = 0.5  # seconds between two looks at a process that is waited for
 
 
 def living(folder, names) -> list[Attempt]:
-    """Attempts of experiments that go on, one for each process; RuntimeError for those of other machines."""
-    found = [attempt for name in names for attempt in attempts.read(folder, name).values() if attempt.runs]
-    elsewhere = [f"{attempt.label} on {attempt.host} since {attempt.start}" for attempt in found if not attempt.is_here]
+    """Attempts of experiments that go on, one for each process; RuntimeError for those that cannot be waited for."""
+    found = [attempt for name in names for attempt in attempts.running(attempts.read(folder, name).values())]
+    elsewhere = [f"{attempt.label} {attempt.place}" for attempt in found if not (attempt.is_here or attempt.job)]
     if elsewhere:
         advice = "resume there, or remove results/NAME/attempts if that machine is known to be down"
         raise RuntimeError("\n".join(["blocks are noted as running on other machines; " + advice, *elsewhere]))
-    return list({attempt.pid: attempt for attempt in found}.values())
+    return list({attempt.pid: attempt for attempt in found if attempt.is_here}.values())
 
 
 def settle(folder, names, cancel: bool, tell: Callable[[str], None]) -> None:
@@ -40,10 +40,21 @@ def settle(folder, names, cancel: bool, tell: Callable[[str], None]) -> None:
                 time.sleep(POLL)
 
 
+def settle_slurm(root, cancel: bool, tell: Callable[[str], None]) -> None:
+    """Return when no job of the project waits or runs in Slurm any more: waited for, or cancelled with `cancel`."""
+    jobs = slurm.jobs_of(root)
+    if jobs:
+        tell(f"{'cancelling' if cancel else 'waiting for'} {len(jobs)} jobs in Slurm: {', '.join(jobs[:8])}")
+    if jobs and cancel:
+        slurm.cancel(jobs)
+    while slurm.jobs_of(root):
+        time.sleep(POLL)
+
+
 def refuse_living_snakemake(root) -> None:
     """RuntimeError if a Snakemake works in the project's folder: then nothing was killed."""
     for pid, words in processes.commands_in(root).items():
-        if any(Path(word).name == "snakemake" for word in words[:3]):
+        if any(Path(word).name == "snakemake" for word in words[:3]) and "--mode" not in words:  # a job has a mode
             told = f"Snakemake works in {root}, process {pid}: {shlex.join(words)}"
             raise RuntimeError(f"{told}\nwait for it, or end it with Ctrl-C or SIGTERM")
 

@@ -4,12 +4,11 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import attempts, costs, results, run
-from recurlab.attempts import Attempt
+from recurlab import attempts, costs, results, run, submit
 from recurlab.experiment import Block, Experiment, blocks_of, outputs_of
 from recurlab.files import read_json
 
-STATES = ("done", "running", "failed", "missing")
+STATES = ("done", "running", "queued", "failed", "missing")
 OUTDATED = "what is there was computed by other sources, or is not what its record says"
 
 
@@ -56,22 +55,25 @@ class Status(NamedTuple):
 def look(folder, experiment: Experiment) -> Status:
     """The status of an experiment at its scale, from its files and from the processes of this machine."""
     noted = attempts.read(folder, experiment.name)
-    blocks = blocks_of(experiment)
-    seen = [_see(folder, experiment, block, noted.get((block.case.id, block.seeds))) for block in blocks]
+    running, queued = attempts.running(noted.values()), submit.queued(folder, experiment)
+    seen = [_see(folder, experiment, block, noted, running, queued) for block in blocks_of(experiment)]
     known = costs.measured(folder, experiment)
     expected = [known.expected(each.block) for each in seen if each.state != "done"]
     target, wanted = results.table_folder(folder, experiment), outputs_of(experiment)
     return Status(experiment, seen, expected, [name for name in wanted if (target / name).is_file()], wanted)
 
 
-def _see(folder, experiment: Experiment, block: Block, attempt: Attempt | None) -> Seen:
-    path = results.block_path(folder, experiment, block)
+def _see(folder, experiment: Experiment, block: Block, noted: dict, running: list, queued: dict) -> Seen:
+    path, key = results.block_path(folder, experiment, block), (block.case.id, block.seeds)
     if run.is_done(folder, experiment, block):
         return Seen(block, "done", cost=costs.of(read_json(path.with_suffix(".json"))))
-    if attempt and attempt.runs:
-        return Seen(block, "running", f"on {attempt.host}, process {attempt.pid}, since {attempt.start}")
+    attempt = noted.get(key)
+    if attempt in running:
+        return Seen(block, "running", attempt.place)
+    if key in queued:
+        return Seen(block, "queued", f"Slurm job {queued[key]}")
     if attempt:
-        return Seen(block, "failed", attempt.reason or attempts.ENDED)
+        return Seen(block, "failed", attempt.why)
     refusal = _refusal(path.with_suffix(".log"))
     return Seen(block, "failed", refusal) if refusal else Seen(block, "missing", OUTDATED if path.is_file() else "")
 

@@ -80,6 +80,22 @@ FAILING = {
 FAILING_STUDY = Study(failing, (), {"one": "1; always 1"})
 
 
+def on_device(*, seeds, device: one_of("cpu", "cuda")):
+    """One row a seed, on either device."""
+    return {"replica": np.arange(len(seeds)), "one": np.ones(len(seeds))}
+
+
+ON_DEVICE = {
+    "title": "Devices",
+    "question": "Where?",
+    "study": "on_device",
+    "grid": {"device": ["cpu", "cuda"]},
+    "replicas": {"seeds": 4},
+    "block": 2,
+}
+ON_DEVICE_STUDY = Study(on_device, (), {"one": "1; always 1"})
+
+
 def reader(*, seeds, dataset: one_of("book", "sequel", "none")):
     """The size of what it reads."""
     size = sum(len(corpora.read(name)) for name in corpora.FILES_OF.get(dataset, ()))
@@ -101,7 +117,7 @@ READER_STUDY = Study(reader, (), {"size": "bytes; of what it reads"})
 
 def add_studies(monkeypatch) -> None:
     """The studies of this file, by name, as if they stood in the table."""
-    for name in ("probe", "settings", "failing", "reader"):
+    for name in ("probe", "settings", "failing", "on_device", "reader"):
         monkeypatch.setitem(STUDIES, name, f"engine:{name.upper()}_STUDY")
 
 

@@ -54,6 +54,11 @@ def found(name, scale="default"):
     return status.look("results", experiment.expand(experiment.find(name), scale))
 
 
+def counts(**given) -> dict[str, int]:
+    """All states, those that are not given 0."""
+    return dict.fromkeys(status.STATES, 0) | given
+
+
 def note(folder, name, block, **changes):
     """Note an attempt of this process at a block, with changes."""
     told = {"case": block.case.id, "seeds": block.seeds, "host": socket.gethostname(), "pid": os.getpid()}
@@ -68,7 +73,7 @@ def note(folder, name, block, **changes):
 
 
 def test_before_a_run_everything_is_missing_and_nothing_is_known_of_its_cost(folder, capsys):
-    assert found("tiny").counts == {"done": 0, "running": 0, "failed": 0, "missing": 6}
+    assert found("tiny").counts == counts(missing=6)
     assert found("tiny").left is None and found("tiny").made == []
     assert main(["status", "tiny"]) == 0
     assert "unknown" in capsys.readouterr().out
@@ -78,7 +83,7 @@ def test_before_a_run_everything_is_missing_and_nothing_is_known_of_its_cost(fol
 def test_after_a_run_everything_is_done_and_its_cost_is_that_of_the_records(folder):
     assert main(["run", "tiny", "--jobs", "1"]) == 0
     seen = found("tiny")
-    assert seen.counts == {"done": 6, "running": 0, "failed": 0, "missing": 0}
+    assert seen.counts == counts(done=6)
     records = [json.loads(path.read_text()) for path in Path("results/tiny/cases").glob("*/*.json")]
     assert seen.spent == pytest.approx(sum(record["seconds"] for record in records))
     assert seen.memory_mb == max(record["peak_memory_mb"] for record in records) > 50
@@ -88,7 +93,7 @@ def test_after_a_run_everything_is_done_and_its_cost_is_that_of_the_records(fold
 
 def test_a_block_that_failed_is_told_with_its_reason_until_it_is_done(folder, capsys, monkeypatch):
     assert main(["run", "failing", "--jobs", "1"]) == 1
-    assert found("failing").counts == {"done": 3, "running": 0, "failed": 1, "missing": 0}
+    assert found("failing").counts == counts(done=3, failed=1)
     capsys.readouterr()
     assert main(["status", "failing"]) == 1
     assert "seeds 2-2 failed: ValueError: seed 2 is unlucky" in capsys.readouterr().out
@@ -106,7 +111,7 @@ def test_a_damaged_block_is_missing_and_says_why(folder, capsys):
     assert main(["run", "tiny", "--jobs", "1"]) == 0
     path = next(Path("results/tiny/cases").glob("*/0-1.parquet"))
     path.write_bytes(path.read_bytes()[:-1])
-    assert found("tiny").counts == {"done": 5, "running": 0, "failed": 0, "missing": 1}
+    assert found("tiny").counts == counts(done=5, missing=1)
     assert main(["status", "tiny"]) == 0
     assert "missing: what is there was computed by other sources, or is not what" in capsys.readouterr().out
 
@@ -130,7 +135,7 @@ def test_a_block_runs_as_long_as_its_process(folder, capsys):
     note(folder, "tiny", first)
     note(folder, "tiny", second, clock=1)  # another process that has the number now
     note(folder, "tiny", third, host="elsewhere", pid=1, clock=1)
-    assert found("tiny").counts == {"done": 0, "running": 2, "failed": 1, "missing": 3}
+    assert found("tiny").counts == counts(running=2, failed=1, missing=3)
     assert main(["status", "tiny"]) == 1
     told = capsys.readouterr().out
     assert f"seeds 0-1 running: on {socket.gethostname()}, process {os.getpid()}" in told
@@ -165,7 +170,7 @@ def test_without_a_name_every_experiment_has_a_line(folder, capsys):
 def test_attempts_of_another_machine_are_not_resumed(folder, capsys):
     note(folder, "tiny", experiment.blocks_of(found("tiny").experiment)[0], host="elsewhere")
     assert main(["resume", "tiny"]) == 1
-    assert "seeds 0-1 on elsewhere since 2026" in capsys.readouterr().err
+    assert "seeds 0-1 on elsewhere, process" in capsys.readouterr().err
 
 
 def test_the_whole_workflow_has_no_settings_of_its_own(folder, capsys):

@@ -1,5 +1,7 @@
 """The workflow: the same bytes as `recurlab run`, nothing computed twice, and only what is new computed at all."""
 
+import json
+import math
 import os
 import re
 import shutil
@@ -98,6 +100,18 @@ def test_a_job_that_measures_times_takes_all_cores(project, tmp_path):
     assert told.returncode == 0, told.stderr
     lines = re.findall(r"recurlab run (\w+) .*--threads (\d)", told.stdout + told.stderr)
     assert {(name, threads) for name, threads in lines} == {("tiny", "1"), ("throughput", "2")}
+
+
+def test_jobs_ask_for_what_blocks_of_their_case_took(project):
+    write(
+        project / "experiments", SMALL, grid={"cell": ["rnn_tanh", "gru", "lstm"]}, replicas={"seeds": 300}, block=295
+    )
+    told = snakemake(project, "--dry-run", "results/tiny/default/table.parquet", "--quiet", "host")
+    asked = re.findall(r"mem_mb=(\d+).*runtime=(\d+).*gpu=(\d)", told.stdout + told.stderr)
+    measured = [json.loads(path.read_text()) for path in (project / "results").glob("tiny/cases/*/*.json")]
+    memory = max(500, math.ceil(1.5 * max(record["peak_memory_mb"] for record in measured) / 100) * 100)
+    assert len(asked) == 6 and {int(mb) for mb, _, _ in asked} == {memory + 400}  # and Snakemake itself
+    assert {gpu for _, _, gpu in asked} == {"0"} and all(5 <= int(minutes) < 1000 for _, minutes, _ in asked)
 
 
 CHORALES = {  # an experiment of one job that reads a file from outside

@@ -4,9 +4,11 @@ import json
 import shlex
 import subprocess
 import sys
+from functools import cache
 
 from snakemake.exceptions import WorkflowError
 
+from recurlab import costs
 from recurlab import experiment as experiments
 from recurlab import provenance
 from recurlab.kernels.rebind import kernel_digest
@@ -15,6 +17,7 @@ from recurlab.studies import TIMED
 
 RECURLAB = f"{shlex.quote(sys.executable)} -m recurlab"
 RESULTS = "results"
+SNAKEMAKE_MB = 400  # what Snakemake itself takes in a job of a cluster
 SCALE = config.setdefault("scale", "default")
 
 if SCALE not in experiments.SCALES:
@@ -113,10 +116,28 @@ def figure_settings(wildcards):
     }
 
 
-def scaled(base):
-    """A resource that grows with each attempt: a job that ran out of it gets more."""
+@cache
+def measured(name):
+    """What is known of an experiment's jobs: what its blocks took, and its cases by id; read once."""
+    e = EXPERIMENTS[name]
+    return costs.measured(RESULTS, e), {case.id: case for case in e.cases}
 
-    def amount(wildcards, attempt):
-        return base * attempt
 
-    return amount
+def request(wildcards, attempt):
+    """What a job asks of a cluster, from what blocks of its experiment took; more with each attempt."""
+    known, cases = measured(wildcards.experiment)
+    first, last = map(int, wildcards.seeds.split("-"))
+    block = experiments.Block(cases[wildcards.case], first, last)
+    return costs.request(known, block, attempt)
+
+
+def memory_mb(wildcards, attempt):
+    return request(wildcards, attempt).memory_mb + SNAKEMAKE_MB
+
+
+def minutes(wildcards, attempt):
+    return request(wildcards, attempt).minutes
+
+
+def gpus(wildcards, attempt):
+    return request(wildcards, attempt).gpus
