@@ -100,14 +100,15 @@ def _with_data(found: list) -> list:
 
 def run(options) -> int:
     """Compute the blocks that are missing, then table, claims and figures."""
-    from recurlab import check, run
+    from recurlab import check, provenance, run
     from recurlab.files import require_writable
 
     whole = options.case is None and options.seeds is None
     experiment = check.checked(options.experiment, options.scale, options.set, outputs=whole)
     check.require_data(experiment)
     blocks = _chosen_blocks(experiment, options)
-    todo = [block for block in blocks if options.force or not run.is_done(options.results, experiment, block)]
+    source = provenance.source_digest(experiment.study)
+    todo = [block for block in blocks if options.force or not run.is_done(options.results, experiment, block, source)]
     if options.dry_run:
         print(*(_command(options, block) for block in todo), sep="\n")
         return 0

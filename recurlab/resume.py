@@ -22,9 +22,9 @@ POLL = 0.5  # seconds between two looks at a process that is waited for
 def living(folder, names) -> list[Attempt]:
     """Attempts of experiments that go on, one for each process; RuntimeError for those that cannot be waited for."""
     found = [attempt for name in names for attempt in attempts.running(attempts.read(folder, name).values())]
-    elsewhere = [f"{attempt.label} {attempt.place}" for attempt in found if not (attempt.is_here or attempt.job)]
+    elsewhere = [f"{attempt.label} {attempt.place}" for attempt in found if not attempt.is_here]
     if elsewhere:
-        advice = "resume there, or remove results/NAME/attempts if that machine is known to be down"
+        advice = "resume there (or where Slurm answers), or remove results/NAME/attempts if that machine is down"
         raise RuntimeError("\n".join(["blocks are noted as running on other machines; " + advice, *elsewhere]))
     return list({attempt.pid: attempt for attempt in found if attempt.is_here}.values())
 
@@ -47,7 +47,7 @@ def settle_slurm(root, cancel: bool, tell: Callable[[str], None]) -> None:
         tell(f"{'cancelling' if cancel else 'waiting for'} {len(jobs)} jobs in Slurm: {', '.join(jobs[:8])}")
     if jobs and cancel:
         slurm.cancel(jobs)
-    while slurm.jobs_of(root):
+    while jobs and slurm.jobs_of(root) != []:  # None is no answer, as while the controller restarts
         time.sleep(POLL)
 
 
@@ -95,8 +95,9 @@ def _marked(folder: Path) -> set[str]:
 
 def _done_files(root, experiment: Experiment) -> list[str]:
     """Rows and records of the blocks that are done, as the workflow names them."""
-    from recurlab import results, run
+    from recurlab import provenance, results, run
 
-    done = [block for block in blocks_of(experiment) if run.is_done(Path(root) / "results", experiment, block)]
+    folder, source = Path(root) / "results", provenance.source_digest(experiment.study)
+    done = [block for block in blocks_of(experiment) if run.is_done(folder, experiment, block, source)]
     paths = [results.block_path("results", experiment, block) for block in done]
     return [str(path.with_suffix(kind)) for path in paths for kind in (".parquet", ".json")]

@@ -87,12 +87,15 @@ def _refuse_malformed(returned: dict, study: Study, replicas: int) -> None:
         raise ValueError(f"returned replica numbers outside 0 ... {replicas - 1}")
 
 
-def is_done(folder, experiment: Experiment, block: Block) -> bool:
-    """Whether a block's file is there, intact by its checksum, and made by the present sources."""
+def is_done(folder, experiment: Experiment, block: Block, source: str | None = None) -> bool:
+    """Whether a block's file is there, intact by its checksum, and made by the present sources.
+
+    Who asks of many blocks gives their digest, `source`: to form it takes 1 ms.
+    """
     path = results.block_path(folder, experiment, block)
     try:
         record = read_json(path.with_suffix(".json"))
-        current = record["source_digest"] == provenance.source_digest(experiment.study)
+        current = record["source_digest"] == (source or provenance.source_digest(experiment.study))
         return current and record["checksums"][path.name] == sha256(path)
     except (OSError, ValueError, KeyError):
         return False

@@ -34,11 +34,14 @@ def waiting_or_running() -> dict[str, str] | None:
     return dict(line.split(maxsplit=1) for line in called.stdout.splitlines() if line.strip())
 
 
-def jobs_of(folder) -> list[str]:
-    """The jobs of this project that have not ended: by their names and the folder that they were handed in from."""
+def jobs_of(folder) -> list[str] | None:
+    """The jobs of this project that have not ended: by their names and the folder that they were handed in from.
+
+    None if Slurm does not answer.
+    """
     called = _call("squeue", "--noheader", "--me", "--format=%A|%j|%Z") if shutil.which("squeue") else None
     if called is None or called.returncode:
-        return []
+        return None
     lines = [line.strip().split("|", 2) for line in called.stdout.splitlines() if line.strip()]
     place = os.path.realpath(folder)
     ours = [job for job, name, where in lines if name.startswith(PREFIX) and os.path.realpath(where) == place]

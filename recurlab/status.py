@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import attempts, costs, results, run, submit
+from recurlab import attempts, costs, provenance, results, run, submit
 from recurlab.experiment import Block, Experiment, blocks_of, outputs_of
 from recurlab.files import read_json
 
@@ -56,17 +56,25 @@ def look(folder, experiment: Experiment) -> Status:
     """The status of an experiment at its scale, from its files and from the processes of this machine."""
     noted = attempts.read(folder, experiment.name)
     running, queued = attempts.running(noted.values()), submit.queued(folder, experiment)
-    seen = [_see(folder, experiment, block, noted, running, queued) for block in blocks_of(experiment)]
+    source = provenance.source_digest(experiment.study)
+    seen = [
+        Seen(block, "done", cost=_cost(folder, experiment, block))
+        if run.is_done(folder, experiment, block, source)
+        else _see_undone(folder, experiment, block, noted, running, queued)
+        for block in blocks_of(experiment)
+    ]
     known = costs.measured(folder, experiment)
     expected = [known.expected(each.block) for each in seen if each.state != "done"]
     target, wanted = results.table_folder(folder, experiment), outputs_of(experiment)
     return Status(experiment, seen, expected, [name for name in wanted if (target / name).is_file()], wanted)
 
 
-def _see(folder, experiment: Experiment, block: Block, noted: dict, running: list, queued: dict) -> Seen:
+def _cost(folder, experiment: Experiment, block: Block) -> costs.Cost:
+    return costs.of(read_json(results.block_path(folder, experiment, block).with_suffix(".json")))
+
+
+def _see_undone(folder, experiment: Experiment, block: Block, noted: dict, running: list, queued: dict) -> Seen:
     path, key = results.block_path(folder, experiment, block), (block.case.id, block.seeds)
-    if run.is_done(folder, experiment, block):
-        return Seen(block, "done", cost=costs.of(read_json(path.with_suffix(".json"))))
     attempt = noted.get(key)
     if attempt in running:
         return Seen(block, "running", attempt.place)

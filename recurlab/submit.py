@@ -5,7 +5,6 @@ results/<experiment>/submitted/ has for every array its task list and what was a
 undone is asked for again with more time and memory, whatever the reason: few clusters tell it truly.
 """
 
-import secrets
 import shlex
 import sys
 import time
@@ -52,9 +51,10 @@ class Settings(NamedTuple):
 def plan(folder, experiment: Experiment, most: int) -> list[Array]:
     """The arrays for all blocks that are not done, at most `most` tasks each: GPU or not, and by number of attempts."""
     known, tried = costs.measured(folder, experiment), _tried(folder, experiment)
+    source = provenance.source_digest(experiment.study)
     groups: dict[tuple, list[Block]] = {}
     for block in blocks_of(experiment):
-        if not run.is_done(folder, experiment, block):
+        if not run.is_done(folder, experiment, block, source):
             attempt = 1 + tried.get((block.case.id, block.seeds), 0)
             groups.setdefault((costs.gpus(block.case), attempt), []).append(block)
     return [
@@ -113,7 +113,7 @@ def _verbs(experiment: Experiment) -> list[str]:
 
 def _send_array(experiment: Experiment, array: Array, settings: Settings, options: list[str]) -> str:
     """Hand in one array: its tasks are the lines of a file, and what was asked for is noted beside it."""
-    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     folder = _folder_of(settings.results, experiment)
     lines = [_task(experiment, block, settings) for block in array.blocks]
     tasks = write_text(folder / f"{stem}.tasks", "\n".join(lines) + "\n")

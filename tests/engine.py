@@ -1,6 +1,8 @@
 """Small experiments for the tests of the engine, studies that need no kernel, and the commands as a user types them."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from recurlab import corpora, experiment
+from recurlab import attempts, corpora, experiment
 from recurlab.studies import STUDIES
 from recurlab.studies.kinds import COUNT, POSITIVE, SIZE, list_of, one_of, optional
 from recurlab.studies.study import Study
@@ -177,6 +179,46 @@ def wait_for(condition, seconds: float = 90) -> None:
     while not condition():
         assert time.monotonic() < ends
         time.sleep(0.02)
+
+
+def attempts_in(folder) -> dict:
+    """What is noted of blocks of the experiment `tiny` that are being computed or failed."""
+    return attempts.read(Path(folder) / "results", "tiny")
+
+
+@contextmanager
+def stopped(folder, count: int):
+    """The first jobs of a run of `tiny`, stopped in the middle of their blocks; at the end they go on."""
+    caught = {}
+    while len(caught) < count:
+        time.sleep(0.02)
+        caught |= attempts_in(folder)
+        for attempt in caught.values():
+            os.kill(attempt.pid, signal.SIGSTOP)
+    yield list(caught.values())
+    for attempt in caught.values():
+        with suppress(ProcessLookupError):  # it was ended in the meantime
+            os.kill(attempt.pid, signal.SIGCONT)
+
+
+def record_of(folder, attempt) -> dict:
+    """The record of the block that an attempt made."""
+    path = Path(folder) / "results" / "tiny" / "cases" / attempt.case / f"{attempt.seeds}.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def leftovers(folder) -> list[Path]:
+    """Temporary files, attempts and locks."""
+    results, locks = Path(folder) / "results", Path(folder) / ".snakemake" / "locks"
+    return [*results.rglob("*.tmp"), *results.glob("*/attempts/*"), *locks.glob("*")]
+
+
+def copy_workflow(folder) -> None:
+    """The workflow of this checkout, without its experiments, in another folder."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name in ("Snakefile", "workflow", "profiles"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, Path(folder) / name)
 
 
 def contents(folder, *patterns) -> dict[str, bytes]:

@@ -3,13 +3,10 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,19 +16,23 @@ from engine import (
     FAILING,
     PROBE,
     REPRODUCIBLE,
-    ROOT,
     TINY,
     add_studies,
+    attempts_in,
     call,
     command,
     contents,
+    copy_workflow,
     environment,
+    leftovers,
+    record_of,
     started,
+    stopped,
     wait_for,
     write,
 )
 
-from recurlab import attempts, costs, experiment, processes, resume, status
+from recurlab import costs, experiment, processes, resume, status
 from recurlab.cli import main
 from recurlab.studies.kinds import SIZE
 from recurlab.studies.study import Study
@@ -220,16 +221,6 @@ def undisturbed(tmp_path_factory):
     return contents(folder / "results", *REPRODUCIBLE)
 
 
-def leftovers(folder) -> list[Path]:
-    """Temporary files, attempts and locks."""
-    results, locks = folder / "results", folder / ".snakemake" / "locks"
-    return [*results.rglob("*.tmp"), *results.glob("*/attempts/*"), *locks.glob("*")]
-
-
-def attempts_in(folder) -> list[Path]:
-    return list((folder / "results" / "tiny" / "attempts").glob("*.json"))
-
-
 def test_a_killed_run_is_resumed_with_the_same_bytes_and_nothing_left_over(tmp_path, undisturbed):
     path = write(tmp_path, TINY, **SLOW)
     with started(command("run", path, "--jobs", "2"), tmp_path) as process:
@@ -251,25 +242,9 @@ def test_a_killed_run_is_resumed_with_the_same_bytes_and_nothing_left_over(tmp_p
 @pytest.fixture
 def project(tmp_path):
     """A project of the slow experiment, not yet run."""
-    for name in ("Snakefile", "workflow", "profiles"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, tmp_path / name)
+    copy_workflow(tmp_path)
     write(tmp_path / "experiments", TINY, **SLOW)
     return tmp_path
-
-
-@contextmanager
-def stopped(folder, count: int):
-    """The first jobs of a run, stopped in the middle of their blocks; they go on when the context is left."""
-    caught = {}
-    while len(caught) < count:
-        time.sleep(0.02)
-        caught |= attempts.read(folder / "results", "tiny")
-        for attempt in caught.values():
-            os.kill(attempt.pid, signal.SIGSTOP)
-    yield caught.values()
-    for attempt in caught.values():
-        os.kill(attempt.pid, signal.SIGCONT)
 
 
 def test_a_killed_snakemake_is_resumed_beside_its_living_jobs_without_computing_a_block_twice(project, undisturbed):
@@ -289,5 +264,5 @@ def test_a_killed_snakemake_is_resumed_beside_its_living_jobs_without_computing_
     assert "2 blocks were finished after Snakemake was killed, and are kept" in told
     assert contents(project / "results", *REPRODUCIBLE) == undisturbed
     assert leftovers(project) == []
-    records = [json.loads((project / "results/tiny/cases" / a.case / f"{a.seeds}.json").read_text()) for a in left]
-    assert len(records) == 2 and all(datetime.fromisoformat(record["start"]) <= killed for record in records)
+    begun = [datetime.fromisoformat(record_of(project, attempt)["start"]) for attempt in left]
+    assert len(begun) == 2 and max(begun) <= killed

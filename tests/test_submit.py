@@ -111,7 +111,8 @@ def test_cases_on_a_gpu_ask_for_one_in_an_array_of_their_own(folder, handed):
     assert "--gpus=1" in on_gpu.options and "--partition=gpu" in on_gpu.options
     case = experiment.expand(experiment.find("devices")).cases[1]
     assert on_gpu.value("--array") == "1-2%200" and case.parameters == {"device": "cuda"}
-    assert case.id in sorted(Path("results/devices/submitted").glob("*.tasks"))[-1].read_text()
+    (tasks,) = re.findall(r"results/\S+\.tasks", on_gpu.script)
+    assert Path(tasks).read_text().count(f"--case {case.id}") == 2
 
 
 def test_jobs_that_measure_times_have_a_node_to_themselves(folder, handed, monkeypatch):
@@ -194,6 +195,7 @@ def test_tasks_that_wait_or_run_are_told_apart(says):
 def test_jobs_of_a_project_are_known_by_name_and_folder(says, tmp_path):
     place = tmp_path / "a | b"
     place.mkdir()
+    assert slurm.jobs_of(place) is None
     says("squeue", f"5|recurlab_tiny|{place}\n5|recurlab_tiny|{place}\n6|recurlab_x|/elsewhere\n7|other|{place}\n")
     assert slurm.jobs_of(place) == ["5"]
 

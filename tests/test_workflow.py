@@ -10,7 +10,7 @@ import sys
 import zipfile
 
 import pytest
-from engine import REPRODUCIBLE, ROOT, TINY, call, contents, environment, write
+from engine import REPRODUCIBLE, ROOT, TINY, call, contents, copy_workflow, environment, write
 
 FIGURE = {"plot": "points", "caption": "How *far* apart, by_cell |x|.", "x": "cell", "y": "relative_difference"}
 DATA = os.environ.get("RECURLAB_DATA") and os.path.abspath(os.environ["RECURLAB_DATA"])  # jobs run in other folders
@@ -37,10 +37,7 @@ def jobs(folder) -> dict[str, int]:
 def project(tmp_path_factory):
     """A project of its own, in a folder with spaces, that has been run."""
     folder = tmp_path_factory.mktemp("work") / "a project with spaces"
-    for name in ("Snakefile", "workflow", "profiles"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        folder.mkdir(exist_ok=True)
-        copy(ROOT / name, folder / name)
+    copy_workflow(folder)
     write(folder / "experiments", SMALL)
     result = snakemake(folder)
     assert result.returncode == 0, result.stderr
@@ -107,11 +104,12 @@ def test_jobs_ask_for_what_blocks_of_their_case_took(project):
         project / "experiments", SMALL, grid={"cell": ["rnn_tanh", "gru", "lstm"]}, replicas={"seeds": 300}, block=295
     )
     told = snakemake(project, "--dry-run", "results/tiny/default/table.parquet", "--quiet", "host")
-    asked = re.findall(r"mem_mb=(\d+).*runtime=(\d+).*gpu=(\d)", told.stdout + told.stderr)
+    asked = re.findall(r"runtime=(\d+), gpu=(\d), mem_mb=(\d+)", told.stdout + told.stderr)
     measured = [json.loads(path.read_text()) for path in (project / "results").glob("tiny/cases/*/*.json")]
     memory = max(500, math.ceil(1.5 * max(record["peak_memory_mb"] for record in measured) / 100) * 100)
-    assert len(asked) == 6 and {int(mb) for mb, _, _ in asked} == {memory + 400}  # and Snakemake itself
-    assert {gpu for _, _, gpu in asked} == {"0"} and all(5 <= int(minutes) < 1000 for _, minutes, _ in asked)
+    assert len(asked) == 6 and {int(mb) for _, _, mb in asked} == {memory + 400}  # and Snakemake itself
+    minutes = sorted(int(minutes) for minutes, _, _ in asked)  # 5 seeds take less than the least that is asked for
+    assert {gpu for _, gpu, _ in asked} == {"0"} and minutes[:3] == [5, 5, 5] and minutes[-1] > 5
 
 
 CHORALES = {  # an experiment of one job that reads a file from outside
