@@ -2,13 +2,14 @@
 # Tools run as `.venv/bin/python -m tool`: a console script's first line breaks on long paths and paths with spaces.
 
 .DEFAULT_GOAL := figures
-.PHONY: figures quick report setup test test-oracle fuzz oracle lint format lock clean help
+.PHONY: figures quick report setup test test-oracle oracle test-slurm fuzz lint format lock clean help
 
 PY     ?= python3
 SCALE  ?= default
 ARGS   ?=
 TORCH  := torch==2.13.0
 JAX    := jax>=0.10,<0.11
+PLUGIN := snakemake-executor-plugin-slurm>=2.8,<3
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
@@ -66,6 +67,12 @@ test-oracle: oracle  ## against torch and JAX; with RECURLAB_DATA=FOLDER also on
 
 fuzz: $(READY)  ## 10,000 damaged files for every reader, guided by atheris if that is installed (ARGS="--inputs 500 arpa")
 	@$(PYTHON) tests/fuzz.py $(ARGS)
+
+test-slurm: $(READY)  ## on a Slurm of two virtual nodes that is started for it (root; INSTALL=1 installs Slurm with apt)
+	@if [ -n "$(INSTALL)" ]; then apt-get install -y --no-install-recommends slurm-wlm munge; fi
+	@$(PYTHON) -c 'import snakemake_executor_plugin_slurm' 2>/dev/null || { echo "== installing $(PLUGIN)"; \
+	    $(PYTHON) -m pip install -qq --disable-pip-version-check "$(PLUGIN)"; }
+	@RECURLAB_SLURM=1 $(PYTHON) -m pytest -m slurm tests/test_slurm.py $(ARGS)
 
 lint: $(READY)  ## style, formatting and the floors that imports may cross
 	@$(PYTHON) -m ruff check .

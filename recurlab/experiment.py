@@ -234,6 +234,12 @@ def blocks_of(experiment: Experiment) -> list[Block]:
     return [Block(case, first, last) for case in experiment.cases for first, last in ranges]
 
 
+def outputs_of(experiment: Experiment) -> list[str]:
+    """What is made from an experiment's blocks, as files of the folder of its table: one for table, claims, figures."""
+    claims = ["claims.csv"] if experiment.claims else []
+    return ["table.parquet", *claims, *(f"figures/{name}.svg" for name in experiment.figures)]
+
+
 def settings_columns(experiment: Experiment) -> list[str]:
     """The table's columns that hold settings of a case: its fixed and grid parameters, sorted by name."""
     return sorted({name for case in experiment.cases for name in case.parameters})
