@@ -2,13 +2,15 @@
 # Tools run as `.venv/bin/python -m tool`: a console script's first line breaks on long paths and paths with spaces.
 
 .DEFAULT_GOAL := figures
-.PHONY: figures quick report setup test test-oracle oracle lint format lock clean help
+.PHONY: figures quick report setup test test-oracle oracle test-cuda cuda lint format lock clean help
 
 PY     ?= python3
 SCALE  ?= default
 ARGS   ?=
 TORCH  := torch==2.13.0
 JAX    := jax>=0.10,<0.11
+CUDA   := numba-cuda[cu13]>=0.30.4,<0.31 cuda-toolkit==13.0.*
+PTXAS  := cuda-toolkit[nvcc]==13.0.*
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
@@ -63,6 +65,14 @@ oracle: $(READY)  ## torch and JAX, into the environment, if they are not there
 
 test-oracle: oracle  ## against torch and JAX; with RECURLAB_DATA=FOLDER also on the real corpora
 	@$(PYTHON) -m pytest -m "oracle$${RECURLAB_DATA:+ or data}" $(ARGS)
+
+cuda: $(READY)  ## the compiler for GPUs, into the environment, if it is not there (0.7 GB)
+	@$(PYTHON) -c 'import numba_cuda; from importlib.metadata import version; version("nvidia-cuda-nvcc")' 2>/dev/null || { \
+	    echo "== installing $(CUDA) $(PTXAS)"; \
+	    $(PYTHON) -m pip install -qq --disable-pip-version-check $(foreach package,$(CUDA) $(PTXAS),"$(package)"); }
+
+test-cuda: cuda  ## compiles every kernel for GPUs and looks at what it takes: registers, memory, instructions
+	@$(PYTHON) -m pytest -m cuda -n auto $(ARGS)
 
 lint: $(READY)  ## style, formatting and the floors that imports may cross
 	@$(PYTHON) -m ruff check .
