@@ -231,11 +231,15 @@ def installed(name: str) -> str | None:
 
 @cache
 def repository() -> dict:
-    """Commit of the checkout this package stands in and whether tracked files differ from it; None without one."""
+    """Commit of the checkout this package stands in and whether tracked files differ from it; None without one.
+
+    Published results do not count: to write those of one experiment changes nothing that another is computed from.
+    """
     folder = PACKAGE.parent
     if not (folder / ".git").exists():  # a copy inside somebody else's repository must not report their commit
         return {"commit": None, "dirty": None}
-    commit, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain", "--untracked-files=no")
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results/published")
     return {"commit": commit, "dirty": None if changes is None else changes != ""}
 
 

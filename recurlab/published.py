@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recurlab import claims, outputs, provenance, results
+from recurlab import claims, outputs, provenance, results, verdicts
 from recurlab.experiment import Experiment, blocks_of
 from recurlab.files import checksums, read_json, write_bytes, write_json
 from recurlab.rows import select
@@ -31,7 +31,9 @@ class Claimed(NamedTuple):
 
 
 def publish(folder, experiment: Experiment) -> list[Path]:
-    """Write the files of an experiment that is finished, from a checkout whose commit computes it; the paths written.
+    """Write the files of an experiment that is finished, from a checkout whose commit computes it, and the page of all.
+
+    Returns the paths written.
 
     ValueError when blocks are missing or of other sources, when tracked files are changed, or for more than MOST_BYTES.
     """
@@ -50,7 +52,8 @@ def publish(folder, experiment: Experiment) -> list[Path]:
     written = [write_bytes(target / name, content) for name, content in contents.items()]
     told = {"rows": len(kept), "rows_of_the_run": len(whole), "run": _run_of(folder, experiment)}
     record = outputs.record(experiment, begun) | told | {"checksums": checksums(written)}
-    return [*written, write_json(target / "provenance.json", record)]
+    written.append(write_json(target / "provenance.json", record))
+    return [*written, verdicts.write(Path(folder) / FOLDER)]
 
 
 def claimed_rows(table, asked: list[dict]):

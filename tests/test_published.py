@@ -6,7 +6,7 @@ import pytest
 from engine import PROBE, ROOT, add_studies, write
 
 import recurlab
-from recurlab import provenance, published, results
+from recurlab import provenance, published, results, verdicts
 from recurlab.cli import main
 from recurlab.experiment import expand
 from recurlab.files import checksums, read_json, write_json
@@ -44,7 +44,7 @@ def test_four_files_are_published_with_their_sizes_and_sums(place, capsys):
     assert record["checksums"] == checksums([place / name for name in sorted(FILES - {"provenance.json"})])
     assert record["commit"] == "c0ffee" and record["run"]["commits"] == ["c0ffee"] and record["run"]["blocks"] == 6
     assert main(["publish", "tiny"]) == 0
-    size = sum(path.stat().st_size for path in place.iterdir())
+    size = sum(path.stat().st_size for path in [*place.iterdir(), place.parents[1] / verdicts.PAGE])
     assert f"{size:,} bytes\n" in capsys.readouterr().out
 
 
@@ -56,6 +56,13 @@ def test_the_published_rows_are_those_that_some_claim_reads(place):
     assert kept.attrs["units"] == whole.attrs["units"]
     record = read_json(place / "provenance.json")
     assert (record["rows"], record["rows_of_the_run"]) == (len(kept), len(whole))
+
+
+def test_the_page_counts_and_shows_every_verdict(place):
+    page = (place.parents[1] / verdicts.PAGE).read_text()
+    assert "| [tiny](#tiny) | 2 | 0 | 0 |" in page and "## tiny\n" in page and "commit c0ffee." in page
+    assert "| a is what it is |  | mean | 52.1 | " in page and " | ≤ 60 | reproduced |" in page
+    assert [line.count(" | ") for line in page.splitlines() if "is what" in line or "b is more" in line] == [8, 8]
 
 
 def test_without_claims_all_rows_are_published(folder):
@@ -163,6 +170,11 @@ def test_tables_and_claims_are_made_anew_before_they_are_published(folder):
     (source / "claims.csv").write_text("old")
     assert main(["publish", "tiny"]) == 0
     assert (source / "claims.csv").read_text() != "old"
+
+
+def test_the_committed_page_is_that_of_the_committed_tables():
+    folder = ROOT / "results" / "published"
+    assert (folder / verdicts.PAGE).read_text() == verdicts.page(folder)
 
 
 @pytest.mark.parametrize(

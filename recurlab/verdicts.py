@@ -1,0 +1,74 @@
+"""results/published/README.md: every published verdict in tables that a person reads, made from the published files."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+from recurlab.files import read_json, write_bytes
+
+PAGE = "README.md"
+HEAD = ("claim", "source", "estimator", "estimate", "95 % interval", "n", "p", "claimed", "verdict")
+HOURS = 3600.0
+INTRODUCTION = """# Published verdicts
+
+Made by `recurlab publish` from the files in these folders. The rows behind every line are in `table.parquet` beside it;
+`recurlab verify` evaluates the claims on them again. A claim is *reproduced* if its 95 % interval lies in the claimed
+region, *not reproduced* if it lies outside, *undetermined* if it does both. Each p is one-sided.
+"""
+
+
+def write(folder) -> Path:
+    """Write the page of a folder of published results (<experiment>/<scale>/), from all that it holds; its path."""
+    return write_bytes(Path(folder) / PAGE, page(folder).encode())
+
+
+def page(folder) -> str:
+    """The page as Markdown: counts of verdicts by experiment, then the claims of each with estimate and interval."""
+    places = sorted(path.parent for path in Path(folder).glob("*/*/claims.csv"))
+    claims = {place: _claims(place) for place in places}
+    counts = ["", *_counts(claims)]
+    parts = [part for place, rows in claims.items() for part in _part(place, rows)]
+    return "\n".join([INTRODUCTION.rstrip("\n"), *counts, *parts]) + "\n"
+
+
+def _claims(place: Path) -> list[dict[str, str]]:
+    with open(place / "claims.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _counts(claims: dict[Path, list[dict]]) -> list[str]:
+    """A table of the experiments with the number of their claims by verdict."""
+    kinds = ("reproduced", "not reproduced", "undetermined")
+    lines = [_line(("experiment", *kinds)), _line(("---",) * (1 + len(kinds)))]
+    for place, rows in claims.items():
+        found = Counter(row["verdict"] for row in rows)
+        lines.append(_line((f"[{place.parent.name}](#{place.parent.name})", *(str(found[kind]) for kind in kinds))))
+    return lines
+
+
+def _part(place: Path, rows: list[dict]) -> list[str]:
+    """Heading, question, source, what the run took, and one line a claim; a source of its own stands beside a claim."""
+    record = read_json(place / "provenance.json")
+    settings, run = record["settings"], record["run"]
+    source = settings.get("source", "")
+    took = f"{run['core_seconds'] / HOURS:.1f} core-hours on {', '.join(run['cpus'])}"
+    origin = f"Scale {place.name}, seeds {record['seeds']}, {took}, commit {record['commit'][:12]}."
+    told = [settings["question"], *([f"Source: {source}."] if source else []), origin]
+    table = [_line(HEAD), _line("---" for _ in HEAD), *(_line(_cells(row, source)) for row in rows)]
+    return ["", f"## {place.parent.name}", "", *told, "", *table]
+
+
+def _cells(row: dict[str, str], source: str) -> tuple[str, ...]:
+    own = "" if row["source"] == source else row["source"]
+    interval = f"{_short(row['low'])} … {_short(row['high'])}"
+    numbers = (_short(row["estimate"]), interval, row["n"], _short(row["p"]))
+    return (row["claim"], own, row["estimator"].replace("_", " "), *numbers, row["region"], row["verdict"])
+
+
+def _short(text: str) -> str:
+    """A number to three digits, at most 12 of them after the point; nothing as nothing."""
+    return f"{round(float(text), 12):.3g}" if text else ""
+
+
+def _line(cells) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
