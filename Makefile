@@ -2,7 +2,7 @@
 # Tools run as `.venv/bin/python -m tool`: a console script's first line breaks on long paths and paths with spaces.
 
 .DEFAULT_GOAL := figures
-.PHONY: figures quick report setup test test-oracle oracle test-cuda cuda lint format lock clean help
+.PHONY: figures quick report setup test test-oracle oracle test-cuda cuda test-gpu lint format lock clean help
 
 PY     ?= python3
 SCALE  ?= default
@@ -73,6 +73,9 @@ cuda: $(READY)  ## the compiler for GPUs, into the environment, if it is not the
 
 test-cuda: cuda  ## compiles every kernel for GPUs and looks at what it takes: registers, memory, instructions
 	@$(PYTHON) -m pytest -m cuda -n auto $(ARGS)
+
+test-gpu: $(READY)  ## on a GPU, against the CPU and cuDNN (needs `make cuda oracle`); without one it says why
+	@$(PYTHON) -m pytest -m gpu $(ARGS)
 
 lint: $(READY)  ## style, formatting and the floors that imports may cross
 	@$(PYTHON) -m ruff check .

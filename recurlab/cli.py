@@ -345,7 +345,7 @@ def _measured_bench(options) -> dict:
 
     dtypes = DTYPES if options.dtype == "both" else (options.dtype,)
     cells = options.cells and options.cells.split(",")
-    settings = bench.settings(cells, dtypes, options.threads, options.rounds, options.quick)
+    settings = bench.settings(cells, dtypes, options.threads, options.rounds, options.quick, options.device)
     jobs = bench.jobs(options.suites, settings)
     _require_files(options.json, options.figure, options.markdown)
     record = {"machine": _machine(bench.facts(settings)), "rows": []}
@@ -489,6 +489,7 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
 def _add_bench_options(parser: argparse.ArgumentParser) -> None:
     suites = "single, sweep, scaling, training, language, startup; all without"
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=suites)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda has the suites single, sweep")
     parser.add_argument("--cells", metavar="A,B", help="cells (default: lstm,gru,rnn_tanh)")
     parser.add_argument("--dtype", choices=(*DTYPES, "both"), default="float32")
     parser.add_argument("--threads", type=_positive, default=_cores(), metavar="N", help="(default: all cores)")

@@ -49,6 +49,7 @@ def figures(kernel, signature, capability: tuple[int, int]) -> dict:
         "float64": len(re.findall(r"\.f64", ptx)),
         "calls": len(re.findall(r"^\s*call", ptx, re.MULTILINE)),
         "local": len(re.findall(r"(?:ld|st)\.local", ptx)),
+        "multiply_adds": len(re.findall(r"fma\.rn", ptx)),
         "approximate": len(re.findall(r"(?:tanh|ex2|rcp|div)\.approx", ptx)),
     }
     return counts | _assembled(ptx, capability)
@@ -146,7 +147,17 @@ def resident(names, dtype, fast):
             yield f"{cell} {name}", kernel, signature_of(name, dtype, RESIDENT)
 
 
-KERNELS = {"steps": steps, "products": products, "resident": resident}
+def bench(names, dtype, fast):
+    """The same of what measures the card."""
+    from recurlab.bench.gpu import ceiling
+    from recurlab.kernels.cuda.target import kernel
+
+    flat, whole = arguments(dtype)["flat"], arguments(dtype)["lengths"].dtype
+    yield "multiply_add", kernel(ceiling.multiply_add, "bench"), (whole, flat.dtype, flat.dtype, flat)
+    yield "copy", kernel(ceiling.copy, "bench"), (flat, flat)
+
+
+KERNELS = {"steps": steps, "products": products, "resident": resident, "bench": bench}
 
 
 def main(capability, dtype, build, family, *names) -> None:

@@ -73,6 +73,16 @@ def test_kernels_fit(capability, dtype, family):
 
 @pytest.mark.cuda
 @needs_compiler
+def test_loops_of_kernels_on_the_chip_are_written_out():
+    found = figures_of("9.0", "float32", "strict", "resident", ["rnn_tanh"])
+    assert found["rnn_tanh forward"]["multiply_adds"] >= 4 * 32  # two rows, two columns
+    assert found["rnn_tanh backward"]["multiply_adds"] >= 4 * 32 + 8 * 8  # and a tile of dW
+    found = figures_of("9.0", "float32", "strict", "bench", [])
+    assert found["multiply_add"]["multiply_adds"] >= 64
+
+
+@pytest.mark.cuda
+@needs_compiler
 def test_the_fast_build_takes_approximate_functions_and_the_strict_one_does_not():
     strict, fast = (figures_of("9.0", "float32", build, "steps", ["lstm", "gru"]) for build in ("strict", "fast"))
     assert_within(fast, "float32", REGISTERS["steps"].get)

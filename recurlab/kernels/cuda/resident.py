@@ -90,6 +90,13 @@ def _keep(n, at, states, state, b, j, s):
     store_s(states, to, (n.steps + 1) * n.batch * n.hidden, state)
 
 
+def _hold(m, at, W):
+    """Which pair of columns and which part of them a thread holds, and both slices; a thread too many holds none."""
+    pair, part = at.thread % m.pairs, min(at.thread // m.pairs, m.parts)
+    place = ((at.replica * m.parts + min(part, m.parts - 1)) * COUNT * 2) * m.pairs + pair
+    return pair, part, take_slice(W, place, 2 * m.pairs), take_slice(W, place + m.pairs, 2 * m.pairs)
+
+
 def _multiply(at, m, shared, pair, part, first, second, columns, width):
     """A slice of two columns of the products of all rows, two rows at a time: `left` with what registers hold."""
     for b in range(0, at.rows if part < m.parts else 0, 2):
@@ -165,9 +172,7 @@ def forward(n, m, weights, seq, W, initial, a, kept, states, final):
     clear(at, m, shared)
     cuda.syncthreads()
     stage(n, m, at, weights, initial, states, shared)
-    pair, part = at.thread % m.pairs, min(at.thread // m.pairs, m.parts)
-    place = ((at.replica * m.parts + min(part, m.parts - 1)) * COUNT * 2) * m.pairs + pair
-    first, second = take_slice(W, place, 2 * m.pairs), take_slice(W, place + m.pairs, 2 * m.pairs)
+    pair, part, first, second = hold(m, at, W)
     cuda.syncthreads()
     for s in range(n.steps):
         here = seated_again(at)
@@ -178,4 +183,17 @@ def forward(n, m, weights, seq, W, initial, a, kept, states, final):
     finish(n, m, at, shared, final)
 
 
-HELPERS = _slot_of, _seat, _seated_again, _following, _clear, _keep, _stage, _multiply, _collect, _advance, _finish
+HELPERS = (
+    _slot_of,
+    _seat,
+    _seated_again,
+    _following,
+    _clear,
+    _keep,
+    _stage,
+    _hold,
+    _multiply,
+    _collect,
+    _advance,
+    _finish,
+)

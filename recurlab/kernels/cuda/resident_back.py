@@ -134,9 +134,7 @@ def backward(n, m, weights, seq, W, kept, states, d_ends, d_vectors, d_a, dW_h, 
     clear(at, m, shared)
     cuda.syncthreads()
     load_sums(n, m, at, d_ends, d_planes, dW_x, shared)
-    pair, part = at.thread % m.pairs, min(at.thread // m.pairs, m.parts)
-    place = ((at.replica * m.parts + min(part, m.parts - 1)) * COUNT * 2) * m.pairs + pair
-    first, second = take_slice(W, place, 2 * m.pairs), take_slice(W, place + m.pairs, 2 * m.pairs)
+    pair, part, first, second = hold(m, at, W)
     k, c = at.thread % (m.old_width // ROWS) * ROWS, at.thread // (m.old_width // ROWS) * COLUMNS
     mine = (at.piece * m.tiles + min(at.thread, m.tiles - 1)) * ROWS * COLUMNS
     tile = take_tile(dW_h, mine, 1)

@@ -199,6 +199,16 @@ def _own(function):
     return kernel(function, "cuda")
 
 
+def wait() -> None:
+    """Until the GPU has done all that was launched."""
+    cuda.synchronize()
+
+
+def driver_version() -> str:
+    """The version of CUDA that the driver has; "" in the simulator."""
+    return "" if SIMULATED else ".".join(map(str, cuda.cudadrv.driver.get_version()))
+
+
 def empty(shape, dtype):
     """A device array of any content."""
     return cuda.device_array(shape, np.dtype(dtype))
