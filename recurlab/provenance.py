@@ -216,10 +216,11 @@ def _vector_bits() -> int | None:
 @cache
 def versions() -> dict[str, str | None]:
     """Versions of Python and of the packages that numbers, tables and jobs rest on; None for one not installed."""
-    return {"recurlab": __version__, "python": platform.python_version()} | {name: _version(name) for name in VERSIONS}
+    return {"recurlab": __version__, "python": platform.python_version()} | {name: installed(name) for name in VERSIONS}
 
 
-def _version(name: str) -> str | None:
+def installed(name: str) -> str | None:
+    """The version of a package that is installed, or None."""
     from importlib.metadata import PackageNotFoundError, version  # 40 ms that parsing a workflow does not need
 
     try:
