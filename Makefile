@@ -2,7 +2,7 @@
 # Tools run as `.venv/bin/python -m tool`: a console script's first line breaks on long paths and paths with spaces.
 
 .DEFAULT_GOAL := figures
-.PHONY: figures quick report setup test test-oracle oracle test-cuda cuda test-gpu test-slurm fuzz lint format lock clean help
+.PHONY: figures quick report setup test test-oracle oracle test-cuda cuda test-gpu test-slurm test-faults fuzz lint format lock clean help
 
 PY     ?= python3
 SCALE  ?= default
@@ -66,6 +66,9 @@ oracle: $(READY)  ## torch and JAX, into the environment, if they are not there
 
 test-oracle: oracle  ## against torch and JAX; with RECURLAB_DATA=FOLDER also on the real corpora
 	@$(PYTHON) -m pytest -m "oracle$${RECURLAB_DATA:+ or data}" $(ARGS)
+
+test-faults: $(READY)  ## runs that are killed, starved and misled, and resumed; root also has full disks (ARGS="-k disk")
+	@$(PYTHON) -m pytest -m faults $(ARGS)
 
 fuzz: $(READY)  ## 10,000 damaged files for every reader, guided by atheris if that is installed (ARGS="--inputs 500 arpa")
 	@$(PYTHON) tests/fuzz.py $(ARGS)

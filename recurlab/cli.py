@@ -1,4 +1,5 @@
-"""The command line, `recurlab COMMAND`. Exit code 0 done, 1 something failed or differs, 2 refused, 130 interrupted.
+"""The command line, `recurlab COMMAND`. Exit code 0 done, 1 something failed or differs, 2 refused, 130 interrupted,
+143 terminated.
 
 A command imports what it needs when it runs: thread counts must be in the environment before NumPy is loaded.
 """
@@ -7,8 +8,11 @@ import argparse
 import os
 import re
 import shlex
+import signal
 import sys
+import threading
 import warnings
+from contextlib import contextmanager
 
 from recurlab import monitor
 from recurlab.experiment import SCALES
@@ -31,17 +35,45 @@ THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREAD
 DTYPES = ("float32", "float64")
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, as a cluster sends it before the time is over: all is left as after Ctrl-C."""
+
+
 def main(arguments=None) -> int:
     """Run one command and return its exit code. What the user did wrong ends in one message on stderr and code 2."""
     options = parser().parse_args(arguments)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    with _heeding_termination():
+        return _run(options)
+
+
+@contextmanager
+def _heeding_termination():
+    """SIGTERM raises Terminated, in the main thread of a process; what it did before is put back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_) -> None:
+    raise Terminated
+
+
+def _run(options) -> int:
+    """The exit code of a command."""
     try:
         if "threads" in options:
             options.threads = options.threads or _own_threads(options.experiment)
             os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
         return options.command(options)
-    except KeyboardInterrupt:
-        return _tell("interrupted; what was finished is kept, and the same command goes on from there", 130)
+    except KeyboardInterrupt as error:
+        how, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 130)
+        return _tell(f"{how}; what was finished is kept, and the same command goes on from there", code)
     except (ValueError, OSError) as error:
         if options.traceback:
             raise

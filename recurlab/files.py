@@ -18,10 +18,20 @@ SUM = "record_sha256"  # the entry of a record with the SHA-256 of all its other
 def write_bytes(path, content: bytes) -> Path:
     """Write a file whole or not at all: temporary file in the same folder, flush, fsync, rename.
 
-    Who is killed leaves the temporary file, and who writes the same file next goes on with it.
+    Who is killed leaves the temporary file, and who writes the same file next goes on with it. OSError names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _write_at_once(path, content)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None  # a disk that is full names nothing
+    return path
+
+
+def _write_at_once(path: Path, content: bytes) -> None:
     with _temporary(path) as file:
         try:
             file.write(content)
@@ -31,7 +41,6 @@ def write_bytes(path, content: bytes) -> Path:
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
-    return path
 
 
 def _temporary(path: Path) -> BinaryIO:

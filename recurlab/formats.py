@@ -22,7 +22,7 @@ def idx(content: bytes, name) -> np.ndarray:
     if content[:3] != b"\0\0\x08" or not 1 <= axes <= MOST_AXES or len(content) < header:
         raise ValueError(f"{name}: not an idx file of unsigned bytes with 1 to {MOST_AXES} axes")
     shape = tuple(np.frombuffer(content, ">u4", axes, offset=4).tolist())
-    if len(content) - header != math.prod(shape):  # np.prod would wrap around
+    if len(content) - header != math.prod(shape) or 0 in shape:  # np.prod would wrap around
         raise ValueError(f"{name}: {len(content) - header} bytes of data for an array of shape {shape}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 

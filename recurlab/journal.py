@@ -45,13 +45,11 @@ class Journal:
         """The state kept of a part by a job of the same key; None if there is none."""
         if self.path is None or not self.file_of(part).is_file():
             return None
-        whole = self.file_of(part).read_bytes()
-        total, content = whole[:64], whole[64:]
-        if total != _sum(content):
-            warnings.warn(f"{self.file_of(part)}: damaged (other SHA-256); starting anew", stacklevel=2)
+        try:
+            state = _unpacked(self.file_of(part).read_bytes())
+        except Exception as error:  # what was forged raises nearly anything, from KeyError to zlib.error
+            warnings.warn(f"{self.file_of(part)}: damaged ({error}); starting anew", stacklevel=2)
             return None
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            state = dict(arrays)
         return state if str(state.pop(KEY, "")) == self.key else None
 
     def note(self, part: int, what: str, done: int, total: int, state: Callable[[], dict]) -> None:
@@ -68,6 +66,15 @@ class Journal:
         """Remove what was kept."""
         for path in self.path.parent.glob(f"{self.path.name}.*.npz") if self.path is not None else ():
             path.unlink(missing_ok=True)  # another process that computes the same may be faster
+
+
+def _unpacked(whole: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a file; ValueError for a damaged one."""
+    total, content = whole[:64], whole[64:]
+    if total != _sum(content):
+        raise ValueError("another SHA-256")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def _sum(content: bytes) -> bytes:

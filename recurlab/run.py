@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,10 @@ from recurlab.studies import load_study
 from recurlab.studies.study import Study, parameters_of
 
 Tell = Callable[[str, str, int, int], None] | None  # (which block, what it does, how much is done, of how much)
+KILLED = (
+    "a process was killed from outside, as a system does that runs out of memory; what was finished is kept, "
+    "and the same command goes on from there (with fewer --jobs, which need less)"
+)
 _TO_PARENT: list = []  # in a worker: the queue that its parent listens to
 
 
@@ -120,11 +125,13 @@ def run_blocks(folder, experiment: Experiment, blocks: list[Block], jobs: int, t
         pool.shutdown()
         told.put(None)
         listener.join()
-    except BaseException:
+    except BaseException as error:
         for worker in multiprocessing.active_children():
             worker.kill()  # nothing is lost: a block under way has no file yet
         attempts.forget(folder, experiment, [block for future, block in waiting.items() if not future.done()])
         pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise RuntimeError(KILLED) from None
         raise
 
 
@@ -149,11 +156,12 @@ def _attempt(folder, experiment: Experiment, block: Block, threads: int, tell: T
 
 
 def _end_with_parent(told) -> None:
-    """Make a worker leave interrupts to the parent, and end as soon as the parent has ended; it tells to `told`."""
+    """Make a worker leave Ctrl-C and SIGTERM to its parent, and end as soon as that has ended; it tells to `told`."""
     import signal
 
     _TO_PARENT.append(told)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)
 
     def wait() -> None:
         multiprocessing.parent_process().join()
@@ -172,8 +180,7 @@ def compile_kernels(flag, dtypes) -> Iterator[tuple[str, float]]:
 
     One command does this before many jobs start: each would compile for itself what it does not find.
     """
-    host = {"cpu": provenance.machine()["cpu"], "numba": provenance.versions()["numba"]}
-    noted = {"kernels": kernel_digest(), "dtypes": list(dtypes), **host}
+    noted = compiled_note(dtypes)
     if flag is not None and _is_noted(flag, noted):
         return
     from recurlab.layers import warm
@@ -181,6 +188,12 @@ def compile_kernels(flag, dtypes) -> Iterator[tuple[str, float]]:
     yield from warm.compile_all(tuple(dtypes))
     if flag is not None:
         write_record(flag, noted)
+
+
+def compiled_note(dtypes) -> dict:
+    """What decides whether kernels have to be compiled."""
+    host = {"cpu": provenance.machine()["cpu"], "numba": provenance.versions()["numba"]}
+    return {"kernels": kernel_digest(), "dtypes": list(dtypes), **host}
 
 
 def _is_noted(flag, noted: dict) -> bool:

@@ -164,7 +164,7 @@ def zip_members(content: bytes, chance) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = [(name, archive.read(name)) for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError):
         return content
     sink = io.BytesIO()
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:

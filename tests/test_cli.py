@@ -215,6 +215,14 @@ def test_a_folder_without_permission_is_refused(probe, capsys):
     assert "locked: nothing can be written there" in capsys.readouterr().err
 
 
+def test_sigterm_ends_a_command_with_143_and_is_left_as_it_was(folder, monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("recurlab.listing.rows", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    assert main(["list"]) == 143
+    assert "recurlab: terminated; what was finished is kept" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 # processes: the real study, started as a user starts it
 
 

@@ -5,6 +5,8 @@
 """
 
 import gzip
+import hashlib
+import math
 import os
 import random
 import stat
@@ -23,6 +25,7 @@ from readers import EVERYTHING, READERS
 
 from recurlab import check, corpora, document, experiment, files, formats, results, run, text
 from recurlab.cli import main
+from recurlab.journal import Journal
 from recurlab.models.ngram import read_arpa
 
 FEW = settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -221,14 +224,22 @@ def test_a_block_of_another_case_is_not_taken_for_its_own(tmp_path, monkeypatch)
         results.block_record(ours)
 
 
+def test_a_state_that_was_forged_is_started_anew_from(tmp_path):
+    notes = Journal(tmp_path / "0-1.state", "key")
+    for content in (b"", b"no zip", b"PK\x03\x04"):
+        notes.file_of(0).write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+        with pytest.warns(UserWarning, match="0.npz: damaged .*; starting anew"):
+            assert notes.recall(0) is None
+
+
 # data
 
 
-@pytest.mark.parametrize("shape", [(2**16, 2**16, 2**16, 2**16), (), (1,) * 5])
+@pytest.mark.parametrize("shape", [(2**16, 2**16, 2**16, 2**16), (), (1,) * 5, (0, 2**32 - 1, 2**32 - 1)])
 def test_idx_sizes_that_wrap_around_or_are_too_many_are_refused(shape):
     head = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
     with pytest.raises(ValueError, match="^pixels: "):
-        formats.idx(head + (b"" if len(shape) == 4 else b"1"), "pixels")
+        formats.idx(head + (b"1" if math.prod(shape) == 1 else b""), "pixels")
 
 
 def test_a_small_gzip_of_much_is_refused():
@@ -266,14 +277,29 @@ def test_a_text_without_spaces_is_refused_at_once(tmp_path, monkeypatch):
     assert len(text.load(str(tmp_path / "a.txt"), "character").train) == 1800
 
 
-def test_a_damaged_text_in_the_cache_is_told_with_the_folder_to_be_deleted(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["train.npy", "vocabulary.json"])
+def test_a_damaged_text_in_the_cache_is_told_and_made_anew(tmp_path, monkeypatch, name):
     monkeypatch.setenv("RECURLAB_CACHE", str(tmp_path / "cache"))
     (tmp_path / "a.txt").write_text("a b c\n" * 100, encoding="utf-8")
-    text.load(str(tmp_path / "a.txt"))
-    (ids,) = tmp_path.glob("cache/texts/*/train.npy")
-    ids.write_bytes(damage.flip(ids.read_bytes(), random.Random(0)))
-    with pytest.raises(ValueError, match=f"train.npy: its SHA-256 differs .*; delete {ids.parent}"):
-        text.load(str(tmp_path / "a.txt"))
+    ids = text.load(str(tmp_path / "a.txt")).train.copy()
+    (path,) = tmp_path.glob(f"cache/texts/*/{name}")
+    whole = path.read_bytes()
+    for content in (damage.flip(whole, random.Random(0)), None):
+        path.write_bytes(content) if content else path.unlink()
+        with pytest.warns(UserWarning, match=f"{name}.*; the text is made anew"):
+            assert (text.load(str(tmp_path / "a.txt")).train == ids).all()
+        assert path.read_bytes() == whole
+
+
+def test_what_a_killed_process_left_of_a_text_is_gone_with_the_next_and_what_a_living_one_makes_stays(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RECURLAB_CACHE", str(tmp_path))
+    (tmp_path / "texts/.making-dead").mkdir(parents=True)
+    (tmp_path / "texts/.making-dead/lock").touch()
+    with text.store.workshop() as first, text.store.workshop() as second:
+        assert {path.name for path in tmp_path.glob("texts/.*")} == {os.path.basename(first), os.path.basename(second)}
+    assert [*tmp_path.glob("texts/.*")] == []
 
 
 def test_a_record_of_the_bench_is_one_that_the_bench_wrote(tmp_path, capsys):

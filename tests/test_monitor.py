@@ -34,6 +34,7 @@ from engine import (
 
 from recurlab import costs, experiment, processes, resume, status
 from recurlab.cli import main
+from recurlab.files import read_record, write_record
 from recurlab.studies.kinds import SIZE
 from recurlab.studies.study import Study
 
@@ -121,9 +122,9 @@ def test_what_is_left_goes_by_the_seeds_of_the_same_case(folder):
     write(folder / "experiments", PROBE, replicas={"seeds": 4})
     assert main(["run", "tiny", "--jobs", "1"]) == 0
     for path in Path("results/tiny/cases").glob("*/*.json"):
-        record = json.loads(path.read_text())
+        record = read_record(path)
         record |= {"seconds": 3.0 if record["parameters"]["kind"] == "a" else 5.0, "threads": 2}
-        path.write_text(json.dumps(record), encoding="utf-8")
+        write_record(path, record)
     write(folder / "experiments", PROBE, replicas={"seeds": 7}, grid={"kind": ["a", "b", "c"]})
     a, b, c = 3.0, 5.0, 4.0  # core seconds a seed: 3 s of 2 threads for 2 seeds; of the third case the median
     assert found("tiny").left == pytest.approx(3 * a + 3 * b + 7 * c)

@@ -13,6 +13,7 @@ from engine import FAILING, ON_DEVICE, PROBE, REPRODUCIBLE, TINY, add_studies, c
 
 from recurlab import attempts, costs, experiment, provenance, slurm, status
 from recurlab.cli import main
+from recurlab.files import read_record, write_record
 
 
 class Handed(NamedTuple):
@@ -73,8 +74,8 @@ def test_what_is_asked_for_comes_from_what_blocks_took_and_grows_with_every_atte
     write(folder / "experiments", PROBE, replicas={"seeds": 2})
     assert main(["run", "tiny", "--jobs", "1"]) == 0
     for path in Path("results/tiny/cases").glob("*/*.json"):
-        record = json.loads(path.read_text()) | {"seconds": 400.0, "peak_memory_mb": 1234.5}
-        path.write_text(json.dumps(record), encoding="utf-8")
+        record = read_record(path) | {"seconds": 400.0, "peak_memory_mb": 1234.5}
+        write_record(path, record)
     write(folder / "experiments", PROBE)  # 2 seeds took 400 s; 2 + 1 more in each of two cases
     for attempt in (1, 2, 3):
         handed.clear()

@@ -7,9 +7,11 @@ RNN, T = 400). Training does not need them; a measurement of tiny gradients does
 import platform
 
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from recurlab.kernels.disk import kept
 
 FLUSH_AND_TREAT_AS_ZERO = 0x8040  # bits 15 (FTZ) and 6 (DAZ) of the MXCSR register
 SUPPORTED = platform.machine() in ("x86_64", "AMD64") and not config.DISABLE_JIT
@@ -42,13 +44,13 @@ def _write_mxcsr(typing_context, value):
     return types.void(types.uint32), generate
 
 
-@njit(cache=True)
+@kept()
 def read_state():
     """The floating-point control and status word of this thread."""
     return _read_mxcsr()
 
 
-@njit(cache=True)
+@kept()
 def write_state(word):
     """Set that word."""
     _write_mxcsr(types.uint32(word))

@@ -10,6 +10,7 @@ import numpy as np
 from numba import cfunc, config, from_dtype, get_num_threads, njit, types
 
 from recurlab import maths
+from recurlab.kernels.disk import code_files, kept
 from recurlab.kernels.rebind import OPTIONS, rebind
 
 COMPILED = not config.DISABLE_JIT
@@ -43,7 +44,7 @@ ELEMENTARY = {name: getattr(_source, name) for name in ("tanh", "sigmoid", "relu
 
 def cached(function, label: str = "any", parallel: bool = False, **names):
     """`function` compiled at its first call and kept on disk, with some of its globals replaced."""
-    return njit(cache=True, parallel=parallel, **OPTIONS)(rebind(function, label, **names))
+    return kept(parallel=parallel, **OPTIONS)(rebind(function, label, **names))
 
 
 def inlined(function):
@@ -81,7 +82,8 @@ class Addressed:
         place = types.CPointer(from_dtype(np.dtype(dtype)))
         signature = types.void(*[place] * places, *[types.intp] * wholes)
         label = f"{label}_{np.dtype(dtype).name}"
-        self._code = cfunc(signature, cache=True, **OPTIONS)(rebind(function, label, **names))  # alive with the address
+        with code_files():
+            self._code = cfunc(signature, cache=True, **OPTIONS)(rebind(function, label, **names))  # alive with address
         self.address = self._code.address
 
 

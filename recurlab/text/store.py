@@ -5,10 +5,13 @@ They lie in a folder of the cache, which may be deleted at any time: `RECURLAB_C
 among them, and appears whole or not at all. It takes 4 bytes a token.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,20 +90,39 @@ def write(place: Path, work: Path, types: Vocabulary, parts: Iterable[np.ndarray
 def read(place: Path) -> tuple[Vocabulary, list[np.ndarray]]:
     """The vocabulary of a text and the ids of its parts, mapped; what is written into them stays in this process.
 
-    ValueError for a damaged file, which names it and the folder to be deleted. Summing up takes 0.1 s for 10^8 bytes.
+    ValueError that names a damaged or missing file. Summing up takes 0.1 s for 10^8 bytes.
     """
     try:
         record = read_record(place / "vocabulary.json")
         for name, total in record["checksums"].items():
             if sha256(place / name) != total:
                 raise ValueError(f"{place / name}: its SHA-256 differs from the recorded one")
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{error}; delete {place}, and it is made anew") from None
+    except (KeyError, OSError) as error:
+        raise ValueError(f"{place}: {error}") from None
     return vocabulary(record["types"]), [
         np.load(place / f"{name}.npy", mmap_mode="c").view(np.ndarray) for name in PARTS
     ]
 
 
-def workshop() -> TemporaryDirectory:
-    """A folder beside the texts for what is not done yet; it goes when it is left."""
-    return TemporaryDirectory(prefix=".making-", dir=cache_folder())
+@contextmanager
+def workshop() -> Iterator[str]:
+    """A folder beside the texts for what is not done yet; it goes when it is left, as do those of killed processes."""
+    folder = cache_folder()
+    for lock in folder.glob(".making-*/lock"):
+        if not _is_locked(lock):
+            shutil.rmtree(lock.parent, ignore_errors=True)
+    with TemporaryDirectory(prefix=".making-", dir=folder) as work, open(Path(work, "new"), "wb") as lock:
+        with suppress(OSError):  # where nothing can be locked, what is left stays
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            Path(work, "new").rename(Path(work, "lock"))
+        yield work
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock, as far as can be told."""
+    try:
+        with open(path, "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True

@@ -1,6 +1,8 @@
 """Texts as token ids: known corpora by name, and any file of your own by its path."""
 
 import io
+import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -99,7 +101,13 @@ def load(
     place = store.folder_of(name, {"files": sums, "settings": settings})
     if not place.is_dir():
         _make(place, known, paths, settings)
-    types, parts = store.read(place)
+    try:
+        types, parts = store.read(place)
+    except ValueError as error:
+        warnings.warn(f"{error}; the text is made anew", stacklevel=2)
+        shutil.rmtree(place, ignore_errors=True)
+        _make(place, known, paths, settings)
+        types, parts = store.read(place)
     return Text(name, level, types, *parts)
 
 
