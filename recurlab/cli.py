@@ -294,6 +294,17 @@ def _compile(flag, dtypes) -> None:
             print(f"compiled {name} in {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
+def devices(options) -> int:
+    """Show what layers can run on, and why a GPU cannot be used; with a name, exit code 2 if that one cannot."""
+    from recurlab import devices, show
+    from recurlab.layers.checks import expect_device
+
+    if options.device:
+        expect_device(options.device)
+    show.table(devices.rows())
+    return 0
+
+
 def inspect(options) -> int:
     """Show spectra, norms and time scales of the weights in a safetensors file."""
     from recurlab import measures, show
@@ -322,9 +333,9 @@ def bench(options) -> int:
 
 def _read_bench(path) -> dict:
     """The record that a --json wrote; ValueError for another file."""
-    from recurlab.files import read_json
+    from recurlab.files import read_record
 
-    record = read_json(path)
+    record = read_record(path)
     if not {"machine", "rows"} <= record.keys():
         raise ValueError(f"{path}: not a record of the bench (it has machine and rows)")
     return record
@@ -336,7 +347,7 @@ def _measured_bench(options) -> dict:
 
     dtypes = DTYPES if options.dtype == "both" else (options.dtype,)
     cells = options.cells and options.cells.split(",")
-    settings = bench.settings(cells, dtypes, options.threads, options.rounds, options.quick)
+    settings = bench.settings(cells, dtypes, options.threads, options.rounds, options.quick, options.device)
     jobs = bench.jobs(options.suites, settings)
     _require_files(options.json, options.figure, options.markdown)
     record = {"machine": _machine(bench.facts(settings)), "rows": []}
@@ -378,10 +389,10 @@ def _machine(facts: dict) -> dict:
 
 def _write_record(path, record: dict) -> None:
     """After every job, so that an interrupted bench leaves what it has."""
-    from recurlab.files import write_json
+    from recurlab.files import write_record
 
     if path:
-        write_json(path, record)
+        write_record(path, record)
 
 
 def _show_bench(record: dict) -> None:
@@ -431,6 +442,8 @@ def parser() -> argparse.ArgumentParser:
     compiling.add_argument("--dtype", choices=DTYPES, help="one dtype; all without")
     compiling.add_argument("--flag", metavar="FILE", help="note it in this file, and do nothing if it is noted there")
     _add_bench_options(_command_parser(commands, "bench", bench))
+    asking = _command_parser(commands, "devices", devices)
+    asking.add_argument("device", nargs="?", metavar="DEVICE", help="cpu or cuda: exit code 2 unless it can be used")
     inspecting = _command_parser(commands, "inspect", inspect)
     inspecting.add_argument("file", metavar="FILE.safetensors")
     inspecting.add_argument("--cell", help="the cell, for a file that does not name it (`recurlab list cells`)")
@@ -510,6 +523,7 @@ def _add_verify_options(parser: argparse.ArgumentParser) -> None:
 def _add_bench_options(parser: argparse.ArgumentParser) -> None:
     suites = "single, sweep, scaling, training, language, startup; all without"
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=suites)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda has the suites single, sweep")
     parser.add_argument("--cells", metavar="A,B", help="cells (default: lstm,gru,rnn_tanh)")
     parser.add_argument("--dtype", choices=(*DTYPES, "both"), default="float32")
     parser.add_argument("--threads", type=_positive, default=_cores(), metavar="N", help="(default: all cores)")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recurlab import __version__
-from recurlab.files import read_json, write_json
+from recurlab.files import read_record, write_record
 from recurlab.studies import STUDIES
 
 PACKAGE = Path(__file__).resolve().parent
@@ -100,15 +100,15 @@ def _sources_file() -> Path:
 def _known_sources() -> dict:
     """What earlier processes read of the sources; empty where that was not kept."""
     try:
-        return read_json(_sources_file())
-    except (OSError, ValueError):
+        return read_record(_sources_file())["sources"]
+    except (OSError, ValueError, KeyError):
         return {}
 
 
 def _keep_sources(known: dict) -> None:
     """For the next process, if the folder can be written."""
     with suppress(OSError):
-        write_json(_sources_file(), known)
+        write_record(_sources_file(), {"sources": known})
 
 
 def normal_form(tree: ast.AST) -> tuple[list[str], list]:
@@ -216,10 +216,11 @@ def _vector_bits() -> int | None:
 @cache
 def versions() -> dict[str, str | None]:
     """Versions of Python and of the packages that numbers, tables and jobs rest on; None for one not installed."""
-    return {"recurlab": __version__, "python": platform.python_version()} | {name: _version(name) for name in VERSIONS}
+    return {"recurlab": __version__, "python": platform.python_version()} | {name: installed(name) for name in VERSIONS}
 
 
-def _version(name: str) -> str | None:
+def installed(name: str) -> str | None:
+    """The version of a package that is installed, or None."""
     from importlib.metadata import PackageNotFoundError, version  # 40 ms that parsing a workflow does not need
 
     try:

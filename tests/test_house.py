@@ -70,6 +70,12 @@ def test_makefile_installs_the_extras(extra, variables):
     assert sorted(installed) == sorted(PYPROJECT["project"]["optional-dependencies"][extra])
 
 
+def test_makefile_installs_the_cuda_extra():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (installed,) = re.findall(r"^CUDA\s*:=\s*(.*)", makefile, flags=re.MULTILINE)
+    assert sorted(installed.split()) == sorted(PYPROJECT["project"]["optional-dependencies"]["cuda"])
+
+
 # sizes and floors
 
 

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from recurlab.bench import language, model, peers, scaling, single, startup, sweep, training
 from recurlab.bench.ceiling import peak_flops
 from recurlab.bench.suite import Job, Result, Settings
-from recurlab.bench.timing import FOREIGN, system_clocks
+from recurlab.bench.timing import FOREIGN, Clocks, system_clocks
 from recurlab.cells import CELLS
-from recurlab.layers.checks import expect_choice
+from recurlab.layers.checks import expect_choice, expect_device
 
 SUITES = {
     "single": single,
@@ -28,16 +28,30 @@ SAMPLE_SECONDS, QUICK_SAMPLE_SECONDS = 0.08, 0.02
 PACKAGES = {"torch": ("torch",), "jax": ("jax", "jaxlib")}  # peer -> distributions whose versions are noted
 
 
-def settings(cells, dtypes, threads: int, rounds: int | None = None, quick: bool = False) -> Settings:
-    """The settings of a run: cells None means DEFAULT_CELLS; ValueError for a name that CELLS has not."""
+def on_gpu():
+    """The bench of a GPU: numba.cuda is loaded by those who have one."""
+    from recurlab.bench import gpu
+
+    return gpu
+
+
+def settings(cells, dtypes, threads: int, rounds: int | None = None, quick: bool = False, device: str = "cpu"):
+    """The settings of a run: cells None means DEFAULT_CELLS.
+
+    ValueError for a name that CELLS has not, and for a device that cannot be used here.
+    """
+    expect_device(device)
     cells = tuple(expect_choice("cells", cell, CELLS) for cell in cells or DEFAULT_CELLS)
     rounds = rounds or (QUICK_ROUNDS if quick else ROUNDS)
     seconds = QUICK_SAMPLE_SECONDS if quick else SAMPLE_SECONDS
-    return Settings(cells, tuple(dtypes), threads, rounds, quick, seconds, system_clocks())
+    clocks = system_clocks() if device == "cpu" else Clocks()  # while the GPU works, the processor may have others
+    return Settings(cells, tuple(dtypes), threads, rounds, quick, seconds, clocks, device)
 
 
 def jobs(suites, chosen: Settings) -> list[Job]:
-    """The measurements of the named suites, all without names; ValueError for a name that SUITES has not."""
+    """The measurements of the named suites, all without names; ValueError for a name that the device has not."""
+    if chosen.device != "cpu":
+        return on_gpu().jobs(suites, chosen)
     names = [expect_choice("suite", name, SUITES) for name in suites] or list(SUITES)
     peers.prepare(chosen.threads)
     return [job for name in dict.fromkeys(names) for job in SUITES[name].jobs(chosen)]
@@ -45,6 +59,8 @@ def jobs(suites, chosen: Settings) -> list[Job]:
 
 def facts(chosen: Settings) -> dict:
     """What a reader must know of a run: date, method, threads, FLOP/s ceilings, peers with their versions."""
+    if chosen.device != "cpu":
+        return on_gpu().facts(chosen)
     counts = peers.thread_counts(chosen.threads)
     installed = peers.installed()
     return {

@@ -9,6 +9,7 @@ from types import ModuleType
 from recurlab.bench import ours
 from recurlab.bench.case import Problem, worst_error
 from recurlab.bench.timing import Competitor
+from recurlab.kernels.cuda.device import SIMULATED
 
 PEERS = ("torch", "jax")
 
@@ -51,6 +52,29 @@ def _torch(cell: str) -> ModuleType | None:
 def _jax(cell: str) -> ModuleType | None:
     jax = module("jax")
     return jax if jax and cell in jax.STEPS else None
+
+
+def gpu_module(cell: str) -> ModuleType | None:
+    """The module that calls torch on the GPU; None without such a torch or for a cell that it has not."""
+    if not gpu_versions():
+        return None
+    from recurlab.bench.gpu import torch_gpu
+
+    return torch_gpu if cell in torch_gpu.MODULES else None
+
+
+@cache
+def gpu_versions() -> dict[str, str]:
+    """The versions of torch and of its cuDNN; {} where torch uses no GPU. In the simulator the CPU stands in for it."""
+    if not find_spec("torch"):
+        return {}
+    import torch
+
+    if SIMULATED:
+        return {"torch": torch.__version__}
+    if not torch.cuda.is_available():
+        return {}
+    return {"torch": torch.__version__, "cudnn": str(torch.backends.cudnn.version())}
 
 
 def thread_counts(threads: int) -> list[int]:

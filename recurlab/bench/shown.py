@@ -18,7 +18,15 @@ def heading(machine: dict) -> str:
     ]
     versions = {"numba": machine["versions"]["numba"], **machine["peers"]}
     told = [f"{name} {version}" for name, version in versions.items()]
-    return f"{machine['cpu']}, {machine['threads']} threads; {', '.join(told)}; ceiling {', '.join(peaks)}"
+    return f"{_place(machine)}; {', '.join(told)}; ceiling {', '.join(peaks)}"
+
+
+def _place(machine: dict) -> str:
+    """What did the work."""
+    if "gpu" not in machine:
+        return f"{machine['cpu']}, {machine['threads']} threads"
+    described = ", ".join(str(value) for value in machine["gpu"].values() if value)
+    return f"{described}; memory {machine['bandwidth'] / 1e9:.0f} GB/s"
 
 
 def table(rows: list[dict]) -> list[dict]:

@@ -22,6 +22,7 @@ class Settings(NamedTuple):
     quick: bool
     sample_seconds: float
     clocks: Clocks
+    device: str = "cpu"
 
 
 class Result(NamedTuple):
@@ -54,8 +55,11 @@ def jobs_of(suite: str, settings: Settings, chosen: tuple, run: Callable[[Case, 
     return [Job(f"{suite} {case.label}", lambda case=case: run(case, settings)) for case in cases]
 
 
-def compare(suite: str, case: Case, settings: Settings, competitors, flops: int, error) -> list[dict]:
-    """Time recurlab, the first of the competitors, against each of the others: one row a peer, one without peers."""
+def compare(suite, case: Case, settings: Settings, competitors, flops: int, error, peak: float | None = None):
+    """Time recurlab, the first of the competitors, against each of the others: one row a peer, one without peers.
+
+    `peak` is the FLOP/s ceiling, that of the settings' threads on this machine if it is not given.
+    """
     try:
         samples = measure(competitors, settings.rounds, settings.sample_seconds, settings.clocks)
     finally:
@@ -63,17 +67,17 @@ def compare(suite: str, case: Case, settings: Settings, competitors, flops: int,
             competitor.close()
     _tell_dropped(case.label, samples, settings.rounds)
     own, *others = samples.seconds.T
-    common = {"flops": flops, "max_relative_error": error, **timed(case, own, flops, settings.threads)}
+    common = {"flops": flops, "max_relative_error": error, **timed(case, own, flops, settings.threads, peak)}
     rows = [{**common, **_against(own, other)} for other in others] or [common]
     names = [competitor.name for competitor in competitors[1:]] or ["none"]
     return [row(suite, case, peer=name, **values) for name, values in zip(names, rows, strict=True)]
 
 
-def timed(case: Case, seconds: np.ndarray, flops: int, threads: int) -> dict:
+def timed(case: Case, seconds: np.ndarray, flops: int, threads: int, peak: float | None = None) -> dict:
     """The columns of recurlab's own time from its seconds in every round."""
     middle = median(seconds).value
-    peak = middle and 100 * flops / middle / peak_flops(case.dtype, threads)
-    return {"threads": threads, "seconds": middle, "percent_of_peak": peak, "rounds": len(seconds)}
+    share = middle and 100 * flops / middle / (peak or peak_flops(case.dtype, threads))
+    return {"threads": threads, "seconds": middle, "percent_of_peak": share, "rounds": len(seconds)}
 
 
 def _against(own: np.ndarray, other: np.ndarray) -> dict:

@@ -204,31 +204,36 @@ def pointwise_of(name: str, dtype: str) -> Pointwise:
     )
 
 
-def bindings(cell: Cell, compile_one) -> dict:
-    """Everything the templates need from a cell: its functions, and loads, stores and sums of its numbers of values."""
-    order = {
-        "a": planes_of(cell).order,
-        "k": tuple(range(len(cell.kept))),
-        "s": tuple(range(len(cell.states))),
-        "v": tuple(range(len(cell.vectors))),
-    }
-    names = _cell_functions(cell, compile_one)
-    for axis, planes in order.items():
+def bindings(cell: Cell, compile_one, orders: dict | None = None, elementary=ELEMENTARY, label="", **access) -> dict:
+    """Everything the templates need from a cell: its functions, and loads, stores and sums of its numbers of values.
+
+    Another target has its own planes in `orders`, its own elementary functions, `load` and `store`, and a `label`.
+    """
+    label = f"{cell.name}{label}"
+    names = _cell_functions(cell, compile_one, elementary, label)
+    for axis, planes in (orders or _orders(cell)).items():
         for kind, table in (("load", LOAD), ("store", STORE), ("sum", SUM)):
-            names[f"{kind}_{axis}"] = compile_one(rebind(table[len(planes)], f"{cell.name}_{axis}", ORDER=planes))
+            copy = rebind(table[len(planes)], f"{label}_{axis}", ORDER=planes, **access)
+            names[f"{kind}_{axis}"] = compile_one(copy)
     return names
 
 
-def _cell_functions(cell: Cell, compile_one) -> dict:
+def _orders(cell: Cell) -> dict[str, tuple[int, ...]]:
+    """Which plane each value of an axis stands in."""
+    counts = {"k": len(cell.kept), "s": len(cell.states), "v": len(cell.vectors)}
+    return {"a": planes_of(cell).order, **{axis: tuple(range(count)) for axis, count in counts.items()}}
+
+
+def _cell_functions(cell: Cell, compile_one, elementary: dict, label: str) -> dict:
     """The cell's functions in the form the templates call: always with vectors."""
 
     def compiled(function):
-        return compile_tree(function, cell.name, ELEMENTARY, compile_one)
+        return compile_tree(function, label, elementary, compile_one)
 
     gates, backward = compiled(cell.gates_of), compiled(cell.backward)
     if not cell.vectors:
-        gates = compile_one(rebind(_gates_without_vectors, cell.name, plain_gates=gates))
-        backward = compile_one(rebind(_backward_without_vectors, cell.name, plain_backward=backward))
+        gates = compile_one(rebind(_gates_without_vectors, label, plain_gates=gates))
+        backward = compile_one(rebind(_backward_without_vectors, label, plain_backward=backward))
     names = {"gates": gates, "vector_jacobian": backward, "update": compiled(cell.update)}
     if cell.second_product:
         names |= {"operand": compiled(cell.operand), "operand_backward": compiled(cell.operand_backward)}

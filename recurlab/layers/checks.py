@@ -2,6 +2,10 @@
 
 import numpy as np
 
+from recurlab.kernels import DEVICES
+from recurlab.kernels.cuda import device
+from recurlab.kernels.cuda.device import is_on_device
+
 
 def expect(condition: bool, name: str, came, expected) -> None:
     """Raise the ValueError of the face unless the condition holds."""
@@ -9,18 +13,34 @@ def expect(condition: bool, name: str, came, expected) -> None:
         raise ValueError(f"{name}: expected {expected}, got {came}")
 
 
-def expect_array(name: str, array, shape: tuple, dtype: str, axes: str, finite: bool = True) -> None:
-    """Check type, dtype, shape (None matches any size) and, unless switched off, that no value is NaN or infinite."""
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
-        _explain(name, array, shape, dtype, axes)
-    if finite and not np.isfinite(array).all():
+def expect_array(
+    name: str, array, shape: tuple, dtype: str, axes: str, finite: bool = True, device: str = "cpu"
+) -> None:
+    """Check type, dtype, shape (None matches any size) and, unless switched off, that no value is NaN or infinite.
+
+    For a layer on a GPU it may be a device array, too.
+    """
+    known = isinstance(array, np.ndarray) or (device != "cpu" and is_on_device(array))
+    if not known or array.dtype != dtype or array.shape != shape:
+        _explain(name, array, known, shape, dtype, axes)
+    if finite:
+        _expect_finite(name, array)
+
+
+def _expect_finite(name: str, array) -> None:
+    """Look at every number where it is; a device array comes to the host only to say which one is wrong."""
+    if is_on_device(array):
+        from recurlab.kernels.cuda.target import is_finite, to_host  # numba.cuda, for those who have a GPU
+
+        array = np.zeros(0) if is_finite(array) else to_host(array)
+    if not np.isfinite(array).all():
         bad = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
         expect(False, name, f"{array[bad]} at index {bad}", "finite values")
 
 
-def _explain(name, array, shape, dtype, axes) -> None:
+def _explain(name, array, known, shape, dtype, axes) -> None:
     """Raise what is wrong with an array's type, dtype or shape, if anything is."""
-    expect(isinstance(array, np.ndarray), name, type(array).__name__, f"a NumPy array {axes}")
+    expect(known, name, type(array).__name__, f"a NumPy array {axes}")
     expect(array.dtype == dtype, name, f"dtype {array.dtype}", f"dtype {dtype}, the layer's")
     fits = array.ndim == len(shape) and all(w is None or w == n for w, n in zip(shape, array.shape, strict=True))
     wanted = ", ".join("any" if size is None else str(size) for size in shape)
@@ -48,4 +68,12 @@ def expect_size(name: str, value, low: int = 1) -> int:
 def expect_choice(name: str, value, choices) -> str:
     """One of the given names."""
     expect(isinstance(value, str) and value in choices, name, repr(value), f"one of {', '.join(map(str, choices))}")
+    return value
+
+
+def expect_device(value) -> str:
+    """One of DEVICES that can be used here; else the reason, in one line."""
+    expect_choice("device", value, DEVICES)
+    problem = "" if value == "cpu" else device.problem()
+    expect(not problem, "device", f"{value}, and {problem}", "one that can be used here")
     return value

@@ -42,7 +42,13 @@ class Pass(NamedTuple):
         return blocks.from_blocks(self.states, self.n)
 
 
-def expect_whole(run: Pass) -> None:
+def expect_on_cpu(run) -> None:
+    """Refuse what lies in other blocks than those of the CPU's kernels, and a checkpointed pass."""
+    expect(isinstance(run, Pass), "tape", "that of a layer on a GPU", "one of the same layer with device cpu")
+    expect_whole(run)
+
+
+def expect_whole(run) -> None:
     """Refuse a checkpointed pass: it has no history to read."""
     expect(not run.starts, "tape", "that of a checkpointed pass", "one with the whole history")
 
@@ -150,7 +156,7 @@ def state_history(run: Pass, params, lengths, dy, d_final) -> np.ndarray:
 
 def _state_history(run: Pass, params, lengths, dy, d_final, d_a) -> np.ndarray:
     """d_states of all steps, and into d_a its blocks of all steps unless it is empty."""
-    expect_whole(run)
+    expect_on_cpu(run)
     n, none = run.n, np.empty(0, run.x.dtype)
     run = run._replace(lengths=filled_up(lengths, n))
     vectors = np.zeros((n.units, n.vectors, n.blocks * n.lanes), none.dtype)

@@ -11,11 +11,12 @@ import numpy as np
 
 from recurlab.cells import CELLS
 from recurlab.cells.cell import Cell
-from recurlab.kernels import DEVICES, memory
+from recurlab.kernels import memory
 from recurlab.kernels.blocks import sizes_of
+from recurlab.kernels.cuda.device import is_on_device
 from recurlab.kernels.denormals import check_supported
 from recurlab.layers import matrices
-from recurlab.layers.checks import expect, expect_array, expect_choice, expect_names, expect_size
+from recurlab.layers.checks import expect, expect_array, expect_choice, expect_device, expect_names, expect_size
 from recurlab.layers.matrices import packed_shape, with_replicas
 from recurlab.layers.passes import Pass, back_pass, run_pass
 
@@ -62,6 +63,7 @@ class Tape(NamedTuple):
     lengths: np.ndarray  # (B,)
     replicated: bool
     between: np.ndarray | None = None  # (R, L-1, T or 1, B, D·H), factors of what each layer but the last hands on
+    stays: bool = False  # whether results stay on the GPU: there x was
 
 
 def recurrent(
@@ -75,11 +77,11 @@ def recurrent(
 ) -> Recurrent:
     """Describe a stack of recurrent layers of one cell (see CELLS).
 
-    Raises ValueError for an unknown cell, dtype or device, or a size below 1.
+    Raises ValueError for an unknown cell, dtype or device, a GPU that cannot be used (it says why), or a size below 1.
     """
     expect_choice("cell", cell, CELLS)
     expect_choice("dtype", dtype, DTYPES)
-    expect_choice("device", device, DEVICES)
+    expect_device(device)
     expect(isinstance(bidirectional, bool), "bidirectional", repr(bidirectional), "True or False")
     sizes = (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers))
     input_size, hidden_size, num_layers = (expect_size(name, value) for name, value in sizes)
@@ -118,6 +120,7 @@ def pack(layer: Recurrent, params: dict) -> tuple[Recurrent, dict]:
     is zero, and so are its gradients. The layout belongs to this host; `unpack` before saving or measuring.
     """
     expect_natural(layer)
+    expect(layer.device == "cpu", "layer", f"device {layer.device}", "device cpu: the layout is that of its kernels")
     check_params(layer, params)
     return layer._replace(packed=True), _each_matrix(layer, params, matrices.packed, 2)
 
@@ -166,7 +169,7 @@ def check_params(layer: Recurrent, params: dict, finite: bool = True) -> int | N
         axes = ("" if replicas is None else "R, ") + {1: "rows", 2: "rows, columns", 3: "blocks, rows, lanes"}[
             len(shape)
         ]
-        expect_array(f"params[{name!r}]", params[name], full, layer.dtype, f"({axes})", finite)
+        expect_array(f"params[{name!r}]", params[name], full, layer.dtype, f"({axes})", finite, layer.device)
     return replicas
 
 
@@ -223,9 +226,13 @@ def forward(
     Raises ValueError naming the argument for a wrong shape, dtype, name or, with `check`, a value that is not finite.
     """
     replicas = check_params(layer, params, check)
-    x, state, lengths = _check_inputs(layer, replicas, x, state, lengths, check)
-    shares = _check_keep(layer, replicas, keep, *x.shape[1:3])
-    between = _check_between(layer, replicas, between, *x.shape[1:3], check)
+    lengths = check_inputs(layer, replicas, x, state, lengths, check)
+    keep = check_keep(layer, replicas, keep, *x.shape[-3:-1])
+    check_between(layer, replicas, between, *x.shape[-3:-1], check)
+    if layer.device != "cpu":
+        return on_gpu().forward(layer, params, replicas, x, state, lengths, checkpoint, output, keep, between)
+    x, between = with_replicas(x, 3), None if between is None else with_replicas(between, 4)
+    state, shares = _stacked_states(layer, state, replicas, x.shape[2]), _stacked_keep(layer, keep)
     check_supported(flush_denormals)
     runs, finals = [], []
     for level in range(layer.num_layers):
@@ -264,6 +271,9 @@ def backward(
     dy and dstate may be None for zeros. The gradients of the parameters have the parameters' keys and shapes; a shared
     x gets one gradient for each replica. Without `input_gradient` dL/dx is not computed and None is returned for it.
     """
+    if layer.device != "cpu":
+        expect_output_gradients(layer, params, tape, dy, dstate, check)
+        return on_gpu().backward(layer, tape, dy, dstate, input_gradient)
     dy, dstate = check_output_gradients(layer, params, tape, dy, dstate, check)
     check_supported(flush_denormals)
     grads, d_initial = {}, np.empty_like(dstate)
@@ -329,9 +339,10 @@ def recurrent_operands(layer: Recurrent, kept: np.ndarray, states: np.ndarray) -
     return np.stack([other if gate == cell.second_product else h for gate in cell.gates], axis=1)
 
 
-def _check_inputs(layer, replicas, x, state, lengths, finite):
-    """x with a replica axis, states as one array (R, S, L·D, B, H), lengths as int64."""
-    expect(isinstance(x, np.ndarray), "x", type(x).__name__, "a NumPy array ([R,] T, B, I)")
+def check_inputs(layer, replicas, x, state, lengths, finite) -> np.ndarray:
+    """Check x and the initial states; the lengths as int64."""
+    known = isinstance(x, np.ndarray) or (layer.device != "cpu" and is_on_device(x))
+    expect(known, "x", type(x).__name__, "a NumPy array ([R,] T, B, I)")
     own = replicas is not None and x.ndim == 4
     expect_array(
         "x",
@@ -340,28 +351,35 @@ def _check_inputs(layer, replicas, x, state, lengths, finite):
         layer.dtype,
         "(R, T, B, I)" if own else "(T, B, I)",
         finite,
+        layer.device,
     )
     steps, batch = x.shape[-3:-1]
     expect(steps >= 1 and batch >= 1, "x", f"shape {x.shape}", "T ≥ 1 and B ≥ 1")
-    shape = (len(layer.passes), batch, layer.hidden_size)
-    state = _check_states(layer, "state", state, replicas, shape, finite)
-    return with_replicas(x, 3), state, check_lengths(lengths, steps, batch)
+    check_states(layer, "state", state, replicas, batch, finite)
+    return check_lengths(lengths, steps, batch)
 
 
-def _check_states(layer, name, state, replicas, shape, finite):
-    """A tuple of states (or None) as one array (R, S, L·D, B, H)."""
-    full = shape if replicas is None else (replicas, *shape)
+def check_states(layer, name, state, replicas, batch, finite) -> None:
+    """Check a tuple of states; None is zeros."""
     if state is None:
-        return np.zeros((replicas or 1, len(layer.spec.states), *shape), layer.dtype)
+        return
+    shape = (*(() if replicas is None else (replicas,)), len(layer.passes), batch, layer.hidden_size)
     wanted = f"a tuple of {len(layer.spec.states)} arrays ({', '.join(layer.spec.states)})"
     expect(isinstance(state, tuple | list) and len(state) == len(layer.spec.states), name, _describe(state), wanted)
     for part, array in zip(layer.spec.states, state, strict=True):
-        expect_array(f"{name} {part}", array, full, layer.dtype, "([R,] L·D, B, H)", finite)
+        expect_array(f"{name} {part}", array, shape, layer.dtype, "([R,] L·D, B, H)", finite, layer.device)
+
+
+def _stacked_states(layer, state, replicas, batch) -> np.ndarray:
+    """A tuple of states (or None) as one array (R, S, L·D, B, H)."""
+    if state is None:
+        shape = (len(layer.passes), batch, layer.hidden_size)
+        return np.zeros((replicas or 1, len(layer.spec.states), *shape), layer.dtype)
     return np.stack([array if replicas is not None else array[None] for array in state], axis=1)
 
 
-def _check_keep(layer, replicas, keep, steps, batch) -> list[np.ndarray] | None:
-    """The shares of zoneout of every pass, (S, R, T, B, H), or None."""
+def check_keep(layer, replicas, keep, steps, batch) -> list[np.ndarray] | None:
+    """The k of zoneout of every state, (R, L·D, T, B, H), or None."""
     if keep is None:
         return None
     states, shape = layer.spec.states, (len(layer.passes), steps, batch, layer.hidden_size)
@@ -372,33 +390,53 @@ def _check_keep(layer, replicas, keep, steps, batch) -> list[np.ndarray] | None:
     for name, array in zip(states, arrays, strict=True):
         expect_array(f"keep {name}", array, full, layer.dtype, "([R,] L·D, T, B, H)")
         expect(array.min() >= 0 and array.max() <= 1, f"keep {name}", f"{array.min()} to {array.max()}", "0 to 1")
-    whole = np.stack([with_replicas(array, 4) for array in arrays])
+    return [with_replicas(array, 4) for array in arrays]
+
+
+def _stacked_keep(layer, keep) -> list[np.ndarray] | None:
+    """The shares of zoneout of every pass, (S, R, T, B, H), or None."""
+    if keep is None:
+        return None
+    whole = np.stack(keep)
     return [np.ascontiguousarray(whole[:, :, k]) for k in range(len(layer.passes))]
 
 
-def _check_between(layer, replicas, between, steps, batch, finite) -> np.ndarray | None:
-    """The factors between layers with a replica axis, or None."""
+def check_between(layer, replicas, between, steps, batch, finite) -> None:
+    """Check the factors between layers; None is ones."""
     if between is None:
-        return None
+        return
     steps = 1 if np.ndim(between) >= 4 and between.shape[-3] == 1 else steps
     shape = (layer.num_layers - 1, steps, batch, layer.directions * layer.hidden_size)
     full = shape if replicas is None else (replicas, *shape)
-    expect_array("between", between, full, layer.dtype, "([R,] L-1, T or 1, B, D·H)", finite)
-    return with_replicas(between, 4)
+    expect_array("between", between, full, layer.dtype, "([R,] L-1, T or 1, B, D·H)", finite, layer.device)
 
 
 def _describe(value) -> str:
     return f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
 
 
-def check_output_gradients(layer, params, tape, dy, dstate, finite):
-    """dy with a replica axis (or None) and dstate as one array (R, S, L·D, B, H)."""
+def expect_output_gradients(layer, params, tape, dy, dstate, finite) -> int | None:
+    """Check the arguments of `backward`; returns R, or None without a replica axis."""
     replicas = check_params(layer, params, finite)
     check_tape(layer, replicas, tape)
     steps, batch = tape.passes[0].x.shape[1:3]
     shape = (steps, batch, layer.directions * layer.hidden_size)
     full, axes = (shape, "(T, B, D·H)") if replicas is None else ((replicas, *shape), "(R, T, B, D·H)")
     if dy is not None:
-        expect_array("dy", dy, full, layer.dtype, axes, finite)
-    ends = _check_states(layer, "dstate", dstate, replicas, (len(layer.passes), batch, layer.hidden_size), finite)
+        expect_array("dy", dy, full, layer.dtype, axes, finite, layer.device)
+    check_states(layer, "dstate", dstate, replicas, batch, finite)
+    return replicas
+
+
+def check_output_gradients(layer, params, tape, dy, dstate, finite):
+    """dy with a replica axis (or None) and dstate as one array (R, S, L·D, B, H)."""
+    replicas = expect_output_gradients(layer, params, tape, dy, dstate, finite)
+    ends = _stacked_states(layer, dstate, replicas, tape.passes[0].x.shape[2])
     return (None if dy is None else with_replicas(dy, 3)), ends
+
+
+def on_gpu():
+    """The module for layers on a GPU: numba.cuda is loaded by those who have one."""
+    from recurlab.layers import on_device
+
+    return on_device

@@ -1,0 +1,174 @@
+"""What kernels for a GPU take, found without one: compiled to PTX for a compute capability, then assembled by ptxas.
+
+    python tests/gpu_code.py 9.0 float32 strict steps lstm gru      prints JSON: {kernel: figures}
+
+One process for each compute capability and build: numba-cuda keeps what kernels call by their arguments' types alone.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LIMITS = {"stack": 0, "spills": 0, "local": 0, "calls": 0}
+SHARED = 227 * 1024  # bytes of shared memory that a block can have, compute capability 9.0 (8.0: 163 KB)
+
+
+def ptxas() -> str | None:
+    """The assembler of the toolkit in this environment, or of the system."""
+    try:
+        spec = importlib.util.find_spec("nvidia.cu13")
+    except ModuleNotFoundError:
+        spec = None
+    found = [Path(root, "bin", "ptxas") for root in (spec.submodule_search_locations if spec else ())]
+    return next((str(path) for path in found if path.is_file()), shutil.which("ptxas"))
+
+
+def without_a_driver(capability: tuple[int, int]) -> None:
+    """Let numba-cuda compile device functions: it asks the current device for its compute capability."""
+    from numba.cuda import dispatcher
+
+    class Device:
+        compute_capability = capability
+
+    dispatcher.get_current_device = lambda: Device
+
+
+def figures(kernel, signature, capability: tuple[int, int]) -> dict:
+    """Registers, bytes of shared memory, stack and spills, and what stands in the PTX."""
+    from numba import cuda
+
+    options = {name: kernel.targetoptions[name] for name in ("fastmath", "launch_bounds")}
+    ptx, _ = cuda.compile(kernel.py_func, signature, device=False, abi="numba", cc=capability, output="ptx", **options)
+    counts = {
+        "float64": len(re.findall(r"\.f64", ptx)),
+        "calls": len(re.findall(r"^\s*call", ptx, re.MULTILINE)),
+        "local": len(re.findall(r"(?:ld|st)\.local", ptx)),
+        "multiply_adds": len(re.findall(r"fma\.rn", ptx)),
+        "approximate": len(re.findall(r"(?:tanh|ex2|rcp|div)\.approx", ptx)),
+    }
+    return counts | _assembled(ptx, capability)
+
+
+def _assembled(ptx: str, capability: tuple[int, int]) -> dict:
+    """What ptxas says of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "kernel.ptx")
+        source.write_text(ptx)
+        line = [ptxas(), "-v", f"-arch=sm_{capability[0]}{capability[1]}", "-O3", source, "-o", Path(folder, "cubin")]
+        result = subprocess.run(line, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(result.stderr)
+    found = {"registers": "Used (\\d+) registers", "shared": "(\\d+) bytes smem", "stack": "(\\d+) bytes stack frame"}
+    found["spills"] = "(\\d+) bytes spill"
+    return {name: max(map(int, re.findall(text, result.stderr)), default=0) for name, text in found.items()}
+
+
+def arguments(dtype):
+    """The types of what kernels take, by name."""
+    from numba import int64, types
+    from numba.core.types import float32, float64
+
+    from recurlab.kernels.cuda import layout, residence
+
+    real = {"float32": float32, "float64": float64}[dtype]
+    flat, whole = types.Array(real, 1, "C"), types.Array(int64, 1, "C")
+
+    def uniform(kind, of):
+        return types.NamedUniTuple(kind, len(of._fields), of)
+
+    seq = types.NamedTuple([flat, whole, flat, flat], layout.Sequence)
+    some = {
+        "n": uniform(int64, layout.Sizes),
+        "plan": uniform(int64, residence.Plan),
+        "norm": uniform(real, layout.Norm),
+        "lengths": whole,
+        "flat": flat,
+    }
+    return some | {"weights": uniform(flat, layout.Weights), "seq": seq, "work": uniform(flat, layout.Work)}
+
+
+# The arguments of each kernel, in order, by the names of `arguments`.
+SIGNATURES = {
+    "forward": "n norm weights seq" + 6 * " flat",
+    "backward": "n norm weights seq flat flat flat work flat flat flat",
+    "project": "n weights seq flat",
+    "recurrent_gradients": "n lengths flat flat flat flat",
+    "input_gradients": "n lengths flat flat flat",
+    "x_gradients": "n lengths flat flat flat",
+    "sum_of_steps": "n flat flat",
+    "biases_of_planes": "n flat flat flat",
+}
+
+
+RESIDENT = {"forward": "n plan weights seq" + 6 * " flat", "backward": "n plan weights seq" + 9 * " flat"}
+
+
+def signature_of(name, dtype, signatures=SIGNATURES):
+    """The signature of a kernel."""
+    known = arguments(dtype)
+    return tuple(known[argument] for argument in signatures[name].split())
+
+
+def steps(names, dtype, fast):
+    """(name, kernel, signature) of the steps of some cells."""
+    from recurlab.kernels.cuda import reference
+
+    for cell in names:
+        for name, kernel in reference.steps_of(cell, fast=fast)._asdict().items():
+            yield f"{cell} {name}", kernel, signature_of(name, dtype)
+
+
+def products(names, dtype, fast):
+    """The same of the products of their structures."""
+    from recurlab.cells import CELLS
+    from recurlab.kernels.cuda import layout, reference
+
+    for structure in dict.fromkeys(layout.structure_of(CELLS[cell]) for cell in names):
+        for name, kernel in reference.products_of(structure)._asdict().items():
+            yield f"{tuple(map(int, structure))} {name}", kernel, signature_of(name, dtype)
+
+
+def resident(names, dtype, fast):
+    """The same of the kernels with the weights on the chip; a thread holds as many numbers as it may."""
+    from recurlab.cells import CELLS
+    from recurlab.kernels.cuda.layout import structure_of
+    from recurlab.kernels.cuda.residence import SLICES, may_stay
+    from recurlab.kernels.cuda.resident_kernels import resident_of
+
+    most = SLICES[{"float32": 4, "float64": 8}[dtype]][-1]
+    for cell in (name for name in names if may_stay(structure_of(CELLS[name]))):
+        for name, kernel in resident_of(cell, dtype, (most, most), fast)._asdict().items():
+            yield f"{cell} {name}", kernel, signature_of(name, dtype, RESIDENT)
+
+
+def bench(names, dtype, fast):
+    """The same of what measures the card."""
+    from recurlab.bench.gpu import ceiling
+    from recurlab.kernels.cuda.target import kernel
+
+    flat, whole = arguments(dtype)["flat"], arguments(dtype)["lengths"].dtype
+    yield "multiply_add", kernel(ceiling.multiply_add, "bench"), (whole, flat.dtype, flat.dtype, flat)
+    yield "copy", kernel(ceiling.copy, "bench"), (flat, flat)
+
+
+KERNELS = {"steps": steps, "products": products, "resident": resident, "bench": bench}
+
+
+def main(capability, dtype, build, family, *names) -> None:
+    """Print the figures of some kernels as JSON."""
+    os.environ.pop("NUMBA_ENABLE_CUDASIM", None)
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    capability = tuple(map(int, capability.split(".")))
+    without_a_driver(capability)
+    found = KERNELS[family](names, dtype, build == "fast")
+    print(json.dumps({name: figures(kernel, signature, capability) for name, kernel, signature in found}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
