@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from recurlab import processes, slurm
 from recurlab.experiment import Block, Experiment
-from recurlab.files import inside, read_json, write_json
+from recurlab.files import inside, read_record, write_record
 
 ENDED = "its process ended before it was done: killed, out of memory, or the machine went down"
 
@@ -85,11 +85,11 @@ def path_of(folder, experiment: Experiment, block: Block) -> Path:
 def noted(folder, experiment: Experiment, block: Block) -> Iterator[None]:
     """The block is noted as under way; afterwards its failure is, or nothing if it is done or was interrupted."""
     path, attempt = path_of(folder, experiment, block), _begun(block)
-    write_json(path, attempt._asdict())
+    write_record(path, attempt._asdict())
     try:
         yield
     except RuntimeError as error:
-        write_json(path, attempt._replace(reason=str(error))._asdict())
+        write_record(path, attempt._replace(reason=str(error))._asdict())
         raise
     except BaseException:
         path.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ def read(folder, experiment: str) -> dict[tuple[str, str], Attempt]:
 
 def _read_one(path: Path) -> Attempt | None:
     try:
-        return Attempt(**read_json(path))
+        return Attempt(**read_record(path))
     except (OSError, ValueError, TypeError):
         return None
 

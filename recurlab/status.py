@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from recurlab import attempts, costs, provenance, results, run, submit
 from recurlab.experiment import Block, Experiment, blocks_of, outputs_of
-from recurlab.files import read_json
 
 STATES = ("done", "running", "queued", "failed", "missing")
 OUTDATED = "what is there was computed by other sources, or is not what its record says"
@@ -70,7 +69,7 @@ def look(folder, experiment: Experiment) -> Status:
 
 
 def _cost(folder, experiment: Experiment, block: Block) -> costs.Cost:
-    return costs.of(read_json(results.block_path(folder, experiment, block).with_suffix(".json")))
+    return costs.of(results.read_block_record(results.block_path(folder, experiment, block).with_suffix(".json")))
 
 
 def _see_undone(folder, experiment: Experiment, block: Block, noted: dict, running: list, queued: dict) -> Seen:

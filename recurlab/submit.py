@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from recurlab import costs, provenance, results, run, slurm
 from recurlab.experiment import Block, Experiment, blocks_of
-from recurlab.files import inside, read_json, write_json, write_text
+from recurlab.files import inside, read_record, write_record, write_text
 from recurlab.studies import TIMED
 
 POLL = 10.0  # seconds between two looks at the queue
@@ -85,7 +85,7 @@ def queued(folder, experiment: Experiment) -> dict[tuple[str, str], str]:
 
 def _records(folder, experiment: Experiment) -> list[dict]:
     """What was noted of the arrays that were handed in, the oldest first."""
-    return [read_json(path) for path in sorted(_folder_of(folder, experiment).glob("*.json"))]
+    return [read_record(path) for path in sorted(_folder_of(folder, experiment).glob("*.json"))]
 
 
 def _folder_of(folder, experiment: Experiment) -> Path:
@@ -124,7 +124,7 @@ def _send_array(experiment: Experiment, array: Array, settings: Settings, option
     job = slurm.hand_in(_script(body), *options, *limits)
     told = {"job": job, "attempt": array.attempt, "source_digest": provenance.source_digest(experiment.study)}
     told |= array.request._asdict() | {"blocks": [[block.case.id, block.seeds] for block in array.blocks]}
-    write_json(folder / f"{stem}.json", told)
+    write_record(folder / f"{stem}.json", told)
     return job
 
 

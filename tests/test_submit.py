@@ -27,6 +27,7 @@ from engine import (
 
 from recurlab import attempts, costs, experiment, provenance, slurm, status
 from recurlab.cli import main
+from recurlab.files import read_record, write_record
 
 
 class Handed(NamedTuple):
@@ -87,8 +88,7 @@ def test_what_is_asked_for_comes_from_what_blocks_took_and_grows_with_every_atte
     write(folder / "experiments", PROBE, replicas={"seeds": 2})
     assert main(["run", "tiny", "--jobs", "1"]) == 0
     for path in Path("results/tiny/cases").glob("*/*.json"):
-        record = json.loads(path.read_text()) | {"seconds": 400.0, "peak_memory_mb": 1234.5}
-        path.write_text(json.dumps(record), encoding="utf-8")
+        write_record(path, read_record(path) | {"seconds": 400.0, "peak_memory_mb": 1234.5})
     write(folder / "experiments", PROBE)  # 2 seeds took 400 s; 2 + 1 more in each of two cases
     for attempt in (1, 2, 3):
         handed.clear()
@@ -261,8 +261,7 @@ def test_a_block_of_a_job_on_a_node_runs_as_long_as_slurm_says_so(folder, says, 
     for task in (1, 2):
         case, seeds = record["blocks"][task - 1]
         path = Path("results/tiny/attempts") / f"{case}-{seeds}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"case": case, "seeds": seeds, **begun, "job": f"2_{task}"}), encoding="utf-8")
+        write_record(path, {"case": case, "seeds": seeds, **begun, "job": f"2_{task}"})
     monkeypatch.setattr(slurm, "waiting_or_running", lambda: {"2_1": "RUNNING", "2_3": "PENDING"})
     says("scontrol", "JobId=3 ArrayJobId=2 ArrayTaskId=2 JobState=NODE_FAIL Reason=NodeDown\n")
     seen = status.look("results", experiment.expand(experiment.find("tiny")))
