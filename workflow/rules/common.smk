@@ -84,7 +84,9 @@ def source_digest(wildcards):
     return digest_of_study(of(wildcards).study)
 
 
-digest_of_study = cache(provenance.source_digest)  # 1 ms, for each of perhaps 5,000 jobs
+digest_of_study = cache(
+    provenance.source_digest
+)  # 1 ms, for each of perhaps 5,000 jobs
 
 
 def blocks(wildcards):
