@@ -48,11 +48,13 @@ class Attempt(NamedTuple):
         """Where it goes on, as messages name it."""
         return f"on {self.host}, {f'Slurm job {self.job}' if self.job else f'process {self.pid}'}, since {self.start}"
 
-    @property
-    def why(self) -> str:
-        """Why it came to nothing."""
-        ended = slurm.ending(self.job) if self.job and not self.reason else ""
-        return self.reason or (f"Slurm job {self.job} ended: {ended}" if ended else ENDED)
+
+def reasons(found: Iterable[Attempt]) -> dict[tuple[str, str], str]:
+    """(case, seeds) -> why an attempt that does not go on came to nothing."""
+    found = list(found)
+    ended = slurm.endings([attempt.job for attempt in found if attempt.job and not attempt.reason])
+    told = {job: f"Slurm job {job} ended: {state}" for job, state in ended.items()}
+    return {(each.case, each.seeds): each.reason or told.get(each.job, ENDED) for each in found}
 
 
 def running(found: Iterable[Attempt]) -> list[Attempt]:

@@ -127,7 +127,7 @@ def test_jobs_left_in_the_queue_are_cancelled_by_resume_and_the_work_goes_on(clu
     assert slurm.jobs_of(project) == [job] and slurm.waiting_or_running()[job] == "PENDING"
     result = call("resume", "tiny", "--cancel", cwd=project)
     assert result.returncode == 0 and f"cancelling 1 jobs in Slurm: {job}" in result.stderr
-    assert slurm.ending(job) == "CANCELLED"
+    assert slurm.endings([job]) == {job: "CANCELLED"}
     assert contents(project / "results", *REPRODUCIBLE) == local
 
 

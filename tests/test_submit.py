@@ -163,6 +163,17 @@ def test_a_dry_run_hands_in_nothing(folder, handed, capsys):
     assert handed == [] and "6 blocks" in capsys.readouterr().err and not Path("results/tiny").exists()
 
 
+def test_blocks_under_way_are_not_handed_in_again(folder, handed, monkeypatch, capsys):
+    assert main(["submit", "tiny"]) == 0
+    monkeypatch.setattr(slurm, "waiting_or_running", lambda: {"2_1": "RUNNING", "2_2": "PENDING", "3": "PENDING"})
+    assert main(["submit", "tiny"]) == 0
+    assert "2 blocks are under way already" in capsys.readouterr().err
+    assert [array.value("--array") for array in arrays(handed)] == ["1-6%200", "1-4%200"]
+    monkeypatch.setattr(slurm, "waiting_or_running", lambda: {f"2_{i}": "PENDING" for i in range(1, 7)})
+    handed.clear()
+    assert main(["submit", "tiny"]) == 0 and handed == []
+
+
 def test_waiting_hands_in_again_what_came_back_undone_and_gives_up(folder, handed, capsys):
     assert main(["submit", "tiny", "--wait", "--retries", "2"]) == 1
     assert [array.value("--mem") for array in arrays(handed)] == ["1500M", "3000M", "4500M"]
@@ -230,11 +241,13 @@ def test_jobs_of_a_project_are_known_by_name_and_folder(says, tmp_path):
 
 
 def test_how_a_job_ended_is_asked_of_the_controller_and_then_of_the_accounts(says):
-    assert slurm.ending("7_1") == ""
-    says("sacct", "OUT_OF_MEMORY\n")
-    assert slurm.ending("7_1") == "OUT_OF_MEMORY"
-    says("scontrol", "JobId=8 ArrayJobId=7 ArrayTaskId=1 JobName=x UserId=a(1) JobState=TIMEOUT Reason=TimeLimit\n")
-    assert slurm.ending("7_1") == "TIMEOUT"
+    jobs = ["7_1", "7_2", "7_3", "9"]
+    assert slurm.endings(jobs) == {}
+    says("sacct", "7_1|OUT_OF_MEMORY\n7_2|CANCELLED by 0\n7_4|FAILED\n")
+    assert slurm.endings(jobs) == {"7_1": "OUT_OF_MEMORY", "7_2": "CANCELLED"}
+    controller = "JobId=8 ArrayJobId=7 ArrayTaskId=1 JobName=x UserId=a(1) JobState=TIMEOUT Reason=TimeLimit\n"
+    says("scontrol", controller + "JobId=9 JobName=y JobState=NODE_FAIL Reason=None\n")
+    assert slurm.endings(jobs) == {"7_1": "TIMEOUT", "9": "NODE_FAIL"}
 
 
 def test_the_limit_of_an_array_is_the_cluster_s(says):
@@ -281,7 +294,7 @@ def test_an_attempt_knows_its_job(folder, monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
     assert main(["run", "failing", "--jobs", "1"]) == 1
     (attempt,) = attempts.read("results", "failing").values()
-    assert attempt.job == "40_2" and attempt.why.strip().endswith("seed 2 is unlucky")
+    assert attempt.job == "40_2" and attempt.reason.strip().endswith("seed 2 is unlucky")
 
 
 def test_cases_ask_for_a_gpu_by_their_device():
