@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from recurlab import processes, slurm
 from recurlab.experiment import Block, Experiment
-from recurlab.files import inside, read_json, write_json
+from recurlab.files import inside, read_record, write_record
 
 ENDED = "its process ended before it was done: killed, out of memory, or the machine went down"
 
@@ -48,11 +48,13 @@ class Attempt(NamedTuple):
         """Where it goes on, as messages name it."""
         return f"on {self.host}, {f'Slurm job {self.job}' if self.job else f'process {self.pid}'}, since {self.start}"
 
-    @property
-    def why(self) -> str:
-        """Why it came to nothing."""
-        ended = slurm.ending(self.job) if self.job and not self.reason else ""
-        return self.reason or (f"Slurm job {self.job} ended: {ended}" if ended else ENDED)
+
+def reasons(found: Iterable[Attempt]) -> dict[tuple[str, str], str]:
+    """(case, seeds) -> why an attempt that does not go on came to nothing."""
+    found = list(found)
+    ended = slurm.endings([attempt.job for attempt in found if attempt.job and not attempt.reason])
+    told = {job: f"Slurm job {job} ended: {state}" for job, state in ended.items()}
+    return {(each.case, each.seeds): each.reason or told.get(each.job, ENDED) for each in found}
 
 
 def running(found: Iterable[Attempt]) -> list[Attempt]:
@@ -85,11 +87,11 @@ def path_of(folder, experiment: Experiment, block: Block) -> Path:
 def noted(folder, experiment: Experiment, block: Block) -> Iterator[None]:
     """The block is noted as under way; afterwards its failure is, or nothing if it is done or was interrupted."""
     path, attempt = path_of(folder, experiment, block), _begun(block)
-    write_json(path, attempt._asdict())
+    write_record(path, attempt._asdict())
     try:
         yield
     except RuntimeError as error:
-        write_json(path, attempt._replace(reason=str(error))._asdict())
+        write_record(path, attempt._replace(reason=str(error))._asdict())
         raise
     except BaseException:
         path.unlink(missing_ok=True)
@@ -113,7 +115,7 @@ def read(folder, experiment: str) -> dict[tuple[str, str], Attempt]:
 
 def _read_one(path: Path) -> Attempt | None:
     try:
-        return Attempt(**read_json(path))
+        return Attempt(**read_record(path))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -10,7 +10,7 @@ from statistics import median
 from typing import NamedTuple
 
 from recurlab.experiment import Block, Case, Experiment
-from recurlab.files import read_json
+from recurlab.files import read_record
 
 
 class Cost(NamedTuple):
@@ -57,7 +57,7 @@ def _records(folder: Path) -> list[dict]:
     found = []
     for path in sorted(folder.glob("*-*.json")):
         try:
-            record = read_json(path)
+            record = read_record(path)
             _a_seed(record)
         except (OSError, ValueError, KeyError, TypeError):
             continue

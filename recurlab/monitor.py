@@ -107,7 +107,10 @@ def submit(options) -> int:
     arrays = submit.plan(options.results, experiment, slurm.most_tasks())
     for array in arrays:
         _tell(_plan_line(array))
-    if options.dry_run:
+    busy = submit.under_way(options.results, experiment)
+    if busy:
+        _tell(f"{len(busy)} blocks are under way already, and are left alone")
+    if options.dry_run or (busy and not arrays):
         return 0
     if not arrays:
         return subprocess.call(_run(options))  # nothing is left but table, claims and figures

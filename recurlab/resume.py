@@ -42,12 +42,12 @@ def settle(folder, names, cancel: bool, tell: Callable[[str], None]) -> None:
 
 def settle_slurm(root, cancel: bool, tell: Callable[[str], None]) -> None:
     """Return when no job of the project waits or runs in Slurm any more: waited for, or cancelled with `cancel`."""
-    jobs = slurm.jobs_of(root)
+    jobs = slurm.jobs_of(root, Path.cwd())
     if jobs:
         tell(f"{'cancelling' if cancel else 'waiting for'} {len(jobs)} jobs in Slurm: {', '.join(jobs[:8])}")
     if jobs and cancel:
         slurm.cancel(jobs)
-    while jobs and slurm.jobs_of(root) != []:  # None is no answer, as while the controller restarts
+    while jobs and slurm.jobs_of(root, Path.cwd()) != []:  # None is no answer, as while the controller restarts
         time.sleep(POLL)
 
 

@@ -34,8 +34,8 @@ def waiting_or_running() -> dict[str, str] | None:
     return dict(line.split(maxsplit=1) for line in called.stdout.splitlines() if line.strip())
 
 
-def jobs_of(folder) -> list[str] | None:
-    """The jobs of this project that have not ended: by their names and the folder that they were handed in from.
+def jobs_of(*folders) -> list[str] | None:
+    """The jobs of this project that have not ended: by their names and the folders that they were handed in from.
 
     None if Slurm does not answer.
     """
@@ -43,8 +43,8 @@ def jobs_of(folder) -> list[str] | None:
     if called is None or called.returncode:
         return None
     lines = [line.strip().split("|", 2) for line in called.stdout.splitlines() if line.strip()]
-    place = os.path.realpath(folder)
-    ours = [job for job, name, where in lines if name.startswith(PREFIX) and os.path.realpath(where) == place]
+    places = {os.path.realpath(folder) for folder in folders}
+    ours = [job for job, name, where in lines if name.startswith(PREFIX) and os.path.realpath(where) in places]
     return list(dict.fromkeys(ours))
 
 
@@ -59,17 +59,33 @@ def own_job() -> str:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
-def ending(job: str) -> str:
-    """How a job ended, in Slurm's words (TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, …); "" if it is not remembered."""
-    for command, pattern in (
-        (("scontrol", "show", "job", "--oneliner", job), r"JobState=(\S+)"),
-        (("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}", "--format=State"), r"^(\S+)"),
-    ):
-        called = _call(*command) if shutil.which(command[0]) else None
-        found = re.search(pattern, called.stdout) if called and not called.returncode else None
-        if found:
-            return found.group(1)
-    return ""
+def endings(jobs) -> dict[str, str]:
+    """Job -> how it ended, in Slurm's words (TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, …), for those that are remembered.
+
+    One question for each array: of the controller, which forgets after some minutes, then of the accounts.
+    """
+    found: dict[str, str] = {}
+    for array in dict.fromkeys(job.partition("_")[0] for job in jobs):
+        found |= _told_by_controller(array) or _told_by_accounts(array)
+    return {job: found[job] for job in jobs if job in found}
+
+
+def _told_by_controller(array: str) -> dict[str, str]:
+    called = _call("scontrol", "show", "job", "--oneliner", array) if shutil.which("scontrol") else None
+    lines = called.stdout.splitlines() if called and not called.returncode else []
+    tasks = [dict(re.findall(r"(JobId|ArrayJobId|ArrayTaskId|JobState)=(\S+)", line)) for line in lines]
+    return {_name(task): task["JobState"] for task in tasks if "JobState" in task}
+
+
+def _name(task: dict[str, str]) -> str:
+    return f"{task['ArrayJobId']}_{task['ArrayTaskId']}" if "ArrayTaskId" in task else task["JobId"]
+
+
+def _told_by_accounts(array: str) -> dict[str, str]:
+    line = ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={array}", "--format=JobID,State"]
+    called = _call(*line) if shutil.which("sacct") else None
+    lines = called.stdout.split("\n") if called and not called.returncode else []
+    return {job: state.split()[0] for job, _, state in (line.partition("|") for line in lines) if state.strip()}
 
 
 def most_tasks() -> int:

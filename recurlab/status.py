@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from recurlab import attempts, costs, provenance, results, run, submit
 from recurlab.experiment import Block, Experiment, blocks_of, outputs_of
-from recurlab.files import read_json
 
 STATES = ("done", "running", "queued", "failed", "missing")
 OUTDATED = "what is there was computed by other sources, or is not what its record says"
@@ -54,13 +53,11 @@ class Status(NamedTuple):
 
 def look(folder, experiment: Experiment) -> Status:
     """The status of an experiment at its scale, from its files and from the processes of this machine."""
-    noted = attempts.read(folder, experiment.name)
-    running, queued = attempts.running(noted.values()), submit.queued(folder, experiment)
-    source = provenance.source_digest(experiment.study)
+    source, told = provenance.source_digest(experiment.study), _told(folder, experiment)
     seen = [
         Seen(block, "done", cost=_cost(folder, experiment, block))
         if run.is_done(folder, experiment, block, source)
-        else _see_undone(folder, experiment, block, noted, running, queued)
+        else _see_undone(folder, experiment, block, told)
         for block in blocks_of(experiment)
     ]
     known = costs.measured(folder, experiment)
@@ -70,18 +67,22 @@ def look(folder, experiment: Experiment) -> Status:
 
 
 def _cost(folder, experiment: Experiment, block: Block) -> costs.Cost:
-    return costs.of(read_json(results.block_path(folder, experiment, block).with_suffix(".json")))
+    return costs.of(results.read_block_record(results.block_path(folder, experiment, block).with_suffix(".json")))
 
 
-def _see_undone(folder, experiment: Experiment, block: Block, noted: dict, running: list, queued: dict) -> Seen:
-    path, key = results.block_path(folder, experiment, block), (block.case.id, block.seeds)
-    attempt = noted.get(key)
-    if attempt in running:
-        return Seen(block, "running", attempt.place)
-    if key in queued:
-        return Seen(block, "queued", f"Slurm job {queued[key]}")
-    if attempt:
-        return Seen(block, "failed", attempt.why)
+def _told(folder, experiment: Experiment) -> dict[tuple[str, str], tuple[str, str]]:
+    """(case, seeds) -> state and reason of blocks that were begun or handed in; the last of these counts."""
+    noted = attempts.read(folder, experiment.name).values()
+    running = set(attempts.running(noted))
+    told = {key: ("failed", why) for key, why in attempts.reasons(set(noted) - running).items()}
+    told |= {key: ("queued", f"Slurm job {job}") for key, job in submit.queued(folder, experiment).items()}
+    return told | {(attempt.case, attempt.seeds): ("running", attempt.place) for attempt in running}
+
+
+def _see_undone(folder, experiment: Experiment, block: Block, told: dict) -> Seen:
+    if (block.case.id, block.seeds) in told:
+        return Seen(block, *told[block.case.id, block.seeds])
+    path = results.block_path(folder, experiment, block)
     refusal = _refusal(path.with_suffix(".log"))
     return Seen(block, "failed", refusal) if refusal else Seen(block, "missing", OUTDATED if path.is_file() else "")
 

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import costs, provenance, results, run, slurm
+from recurlab import attempts, costs, provenance, results, run, slurm
 from recurlab.experiment import Block, Experiment, blocks_of
-from recurlab.files import inside, read_json, write_json, write_text
+from recurlab.files import inside, read_record, write_record, write_text
 from recurlab.studies import TIMED
 
 POLL = 10.0  # seconds between two looks at the queue
@@ -49,14 +49,16 @@ class Settings(NamedTuple):
 
 
 def plan(folder, experiment: Experiment, most: int) -> list[Array]:
-    """The arrays for all blocks that are not done, at most `most` tasks each: GPU or not, and by number of attempts."""
-    known, tried = costs.measured(folder, experiment), _tried(folder, experiment)
+    """The arrays for all blocks that are neither done nor under way: GPU or not, by number of attempts, and at most
+    `most` tasks each.
+    """
+    known, tried, busy = costs.measured(folder, experiment), _tried(folder, experiment), under_way(folder, experiment)
     source = provenance.source_digest(experiment.study)
     groups: dict[tuple, list[Block]] = {}
     for block in blocks_of(experiment):
-        if not run.is_done(folder, experiment, block, source):
-            attempt = 1 + tried.get((block.case.id, block.seeds), 0)
-            groups.setdefault((costs.gpus(block.case), attempt), []).append(block)
+        key = block.case.id, block.seeds
+        if key not in busy and not run.is_done(folder, experiment, block, source):
+            groups.setdefault((costs.gpus(block.case), 1 + tried[key]), []).append(block)
     return [
         Array(part, _together(costs.request(known, block, attempt) for block in part), attempt)
         for (_, attempt), blocks in groups.items()
@@ -83,9 +85,15 @@ def queued(folder, experiment: Experiment) -> dict[tuple[str, str], str]:
     return {(case, seeds): task for task, (case, seeds) in tasks if task in jobs}
 
 
+def under_way(folder, experiment: Experiment) -> set[tuple[str, str]]:
+    """(case, seeds) of the blocks that are being computed, by whomever, or wait in Slurm."""
+    running = attempts.running(attempts.read(folder, experiment.name).values())
+    return {(attempt.case, attempt.seeds) for attempt in running} | queued(folder, experiment).keys()
+
+
 def _records(folder, experiment: Experiment) -> list[dict]:
     """What was noted of the arrays that were handed in, the oldest first."""
-    return [read_json(path) for path in sorted(_folder_of(folder, experiment).glob("*.json"))]
+    return [read_record(path) for path in sorted(_folder_of(folder, experiment).glob("*.json"))]
 
 
 def _folder_of(folder, experiment: Experiment) -> Path:
@@ -124,7 +132,7 @@ def _send_array(experiment: Experiment, array: Array, settings: Settings, option
     job = slurm.hand_in(_script(body), *options, *limits)
     told = {"job": job, "attempt": array.attempt, "source_digest": provenance.source_digest(experiment.study)}
     told |= array.request._asdict() | {"blocks": [[block.case.id, block.seeds] for block in array.blocks]}
-    write_json(folder / f"{stem}.json", told)
+    write_record(folder / f"{stem}.json", told)
     return job
 
 

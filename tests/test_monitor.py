@@ -66,9 +66,7 @@ def note(folder, name, block, **changes):
     told = {"case": block.case.id, "seeds": block.seeds, "host": socket.gethostname(), "pid": os.getpid()}
     told |= {"clock": processes.began(os.getpid()), "start": "2026-01-01T00:00:00+00:00"} | changes
     path = Path(folder) / "results" / name / "attempts" / f"{block.case.id}-{block.seeds}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told), encoding="utf-8")
-    return path
+    return write_record(path, told)
 
 
 # status
@@ -123,8 +121,7 @@ def test_what_is_left_goes_by_the_seeds_of_the_same_case(folder):
     assert main(["run", "tiny", "--jobs", "1"]) == 0
     for path in Path("results/tiny/cases").glob("*/*.json"):
         record = read_record(path)
-        record |= {"seconds": 3.0 if record["parameters"]["kind"] == "a" else 5.0, "threads": 2}
-        write_record(path, record)
+        write_record(path, record | {"seconds": 3.0 if record["parameters"]["kind"] == "a" else 5.0, "threads": 2})
     write(folder / "experiments", PROBE, replicas={"seeds": 7}, grid={"kind": ["a", "b", "c"]})
     a, b, c = 3.0, 5.0, 4.0  # core seconds a seed: 3 s of 2 threads for 2 seeds; of the third case the median
     assert found("tiny").left == pytest.approx(3 * a + 3 * b + 7 * c)

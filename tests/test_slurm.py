@@ -127,7 +127,7 @@ def test_jobs_left_in_the_queue_are_cancelled_by_resume_and_the_work_goes_on(clu
     assert slurm.jobs_of(project) == [job] and slurm.waiting_or_running()[job] == "PENDING"
     result = call("resume", "tiny", "--cancel", cwd=project)
     assert result.returncode == 0 and f"cancelling 1 jobs in Slurm: {job}" in result.stderr
-    assert slurm.ending(job) == "CANCELLED"
+    assert slurm.endings([job]) == {job: "CANCELLED"}
     assert contents(project / "results", *REPRODUCIBLE) == local
 
 
@@ -238,7 +238,7 @@ def test_a_killed_workflow_on_slurm_is_resumed_without_computing_a_block_twice(c
             going_on = subprocess.Popen(line, cwd=project, env=environment(), stderr=subprocess.PIPE, text=True)
             first = going_on.stderr.readline()
         told = ended(going_on)
-    assert "waiting for" in first and "jobs in Slurm" in first and "were finished after Snakemake was killed" in told
+    assert "waiting for 4 jobs in Slurm" in first and "unlocking" in told
     assert contents(project / "results", *REPRODUCIBLE) == local and leftovers(project) == []
     begun = [datetime.fromisoformat(record_of(project, attempt)["start"]) for attempt in left]
     assert len(begun) >= 2 and max(begun) <= killed

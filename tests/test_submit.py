@@ -3,13 +3,27 @@
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from engine import FAILING, ON_DEVICE, PROBE, REPRODUCIBLE, TINY, add_studies, call, contents, environment, write
+from engine import (
+    FAILING,
+    GONE,
+    ON_DEVICE,
+    PROBE,
+    REPRODUCIBLE,
+    TINY,
+    add_studies,
+    call,
+    command,
+    contents,
+    environment,
+    write,
+)
 
 from recurlab import attempts, costs, experiment, provenance, slurm, status
 from recurlab.cli import main
@@ -74,8 +88,7 @@ def test_what_is_asked_for_comes_from_what_blocks_took_and_grows_with_every_atte
     write(folder / "experiments", PROBE, replicas={"seeds": 2})
     assert main(["run", "tiny", "--jobs", "1"]) == 0
     for path in Path("results/tiny/cases").glob("*/*.json"):
-        record = read_record(path) | {"seconds": 400.0, "peak_memory_mb": 1234.5}
-        write_record(path, record)
+        write_record(path, read_record(path) | {"seconds": 400.0, "peak_memory_mb": 1234.5})
     write(folder / "experiments", PROBE)  # 2 seeds took 400 s; 2 + 1 more in each of two cases
     for attempt in (1, 2, 3):
         handed.clear()
@@ -130,9 +143,35 @@ def test_no_array_has_more_tasks_than_the_cluster_allows(folder, handed, monkeyp
     assert handed[-1].value("--dependency") == "afterok:2:3"
 
 
+def test_a_hundred_thousand_replicas_are_planned_as_5000_jobs_in_seconds(tmp_path):
+    grid = {"cell": ["rnn_tanh", "gru"], "init_name": ["orthogonal", "uniform"], "hidden_size": [*range(2, 27)]}
+    path = write(tmp_path, TINY, fixed={"hidden_size": GONE}, grid=grid, replicas={"seeds": 1000}, block=20)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "sbatch").symlink_to(shutil.which("true"))
+    told = environment() | {"PATH": f"{tools}:{os.environ['PATH']}"}
+    line = [shutil.which("sh"), "-c", '"$@"; times', "sh", *command("submit", path, "--dry-run")]
+    planned = subprocess.run(line, cwd=tmp_path, env=told, capture_output=True, text=True)
+    assert planned.returncode == 0 and planned.stderr.count("1000 blocks") == 5
+    seconds = [float(part) for part in re.findall(r"0m([\d.]+)s", planned.stdout.splitlines()[-1])]
+    assert sum(seconds) < 10 and len(seconds) == 2  # of processor time; 1.0 on the machine it was written on
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 500_000  # kB, of the largest process so far
+
+
 def test_a_dry_run_hands_in_nothing(folder, handed, capsys):
     assert main(["submit", "tiny", "-n"]) == 0
     assert handed == [] and "6 blocks" in capsys.readouterr().err and not Path("results/tiny").exists()
+
+
+def test_blocks_under_way_are_not_handed_in_again(folder, handed, monkeypatch, capsys):
+    assert main(["submit", "tiny"]) == 0
+    monkeypatch.setattr(slurm, "waiting_or_running", lambda: {"2_1": "RUNNING", "2_2": "PENDING", "3": "PENDING"})
+    assert main(["submit", "tiny"]) == 0
+    assert "2 blocks are under way already" in capsys.readouterr().err
+    assert [array.value("--array") for array in arrays(handed)] == ["1-6%200", "1-4%200"]
+    monkeypatch.setattr(slurm, "waiting_or_running", lambda: {f"2_{i}": "PENDING" for i in range(1, 7)})
+    handed.clear()
+    assert main(["submit", "tiny"]) == 0 and handed == []
 
 
 def test_waiting_hands_in_again_what_came_back_undone_and_gives_up(folder, handed, capsys):
@@ -202,11 +241,13 @@ def test_jobs_of_a_project_are_known_by_name_and_folder(says, tmp_path):
 
 
 def test_how_a_job_ended_is_asked_of_the_controller_and_then_of_the_accounts(says):
-    assert slurm.ending("7_1") == ""
-    says("sacct", "OUT_OF_MEMORY\n")
-    assert slurm.ending("7_1") == "OUT_OF_MEMORY"
-    says("scontrol", "JobId=8 ArrayJobId=7 ArrayTaskId=1 JobName=x UserId=a(1) JobState=TIMEOUT Reason=TimeLimit\n")
-    assert slurm.ending("7_1") == "TIMEOUT"
+    jobs = ["7_1", "7_2", "7_3", "9"]
+    assert slurm.endings(jobs) == {}
+    says("sacct", "7_1|OUT_OF_MEMORY\n7_2|CANCELLED by 0\n7_4|FAILED\n")
+    assert slurm.endings(jobs) == {"7_1": "OUT_OF_MEMORY", "7_2": "CANCELLED"}
+    controller = "JobId=8 ArrayJobId=7 ArrayTaskId=1 JobName=x UserId=a(1) JobState=TIMEOUT Reason=TimeLimit\n"
+    says("scontrol", controller + "JobId=9 JobName=y JobState=NODE_FAIL Reason=None\n")
+    assert slurm.endings(jobs) == {"7_1": "TIMEOUT", "9": "NODE_FAIL"}
 
 
 def test_the_limit_of_an_array_is_the_cluster_s(says):
@@ -233,8 +274,7 @@ def test_a_block_of_a_job_on_a_node_runs_as_long_as_slurm_says_so(folder, says, 
     for task in (1, 2):
         case, seeds = record["blocks"][task - 1]
         path = Path("results/tiny/attempts") / f"{case}-{seeds}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"case": case, "seeds": seeds, **begun, "job": f"2_{task}"}), encoding="utf-8")
+        write_record(path, {"case": case, "seeds": seeds, **begun, "job": f"2_{task}"})
     monkeypatch.setattr(slurm, "waiting_or_running", lambda: {"2_1": "RUNNING", "2_3": "PENDING"})
     says("scontrol", "JobId=3 ArrayJobId=2 ArrayTaskId=2 JobState=NODE_FAIL Reason=NodeDown\n")
     seen = status.look("results", experiment.expand(experiment.find("tiny")))
@@ -254,7 +294,7 @@ def test_an_attempt_knows_its_job(folder, monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
     assert main(["run", "failing", "--jobs", "1"]) == 1
     (attempt,) = attempts.read("results", "failing").values()
-    assert attempt.job == "40_2" and attempt.why.strip().endswith("seed 2 is unlucky")
+    assert attempt.job == "40_2" and attempt.reason.strip().endswith("seed 2 is unlucky")
 
 
 def test_cases_ask_for_a_gpu_by_their_device():
