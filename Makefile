@@ -2,13 +2,14 @@
 # Tools run as `.venv/bin/python -m tool`: a console script's first line breaks on long paths and paths with spaces.
 
 .DEFAULT_GOAL := figures
-.PHONY: figures quick report setup test test-oracle oracle test-cuda cuda test-gpu lint format lock clean help
+.PHONY: figures quick report setup test test-oracle oracle test-cuda cuda test-gpu test-slurm fuzz lint format lock clean help
 
 PY     ?= python3
 SCALE  ?= default
 ARGS   ?=
 TORCH  := torch==2.13.0
 JAX    := jax>=0.10,<0.11
+PLUGIN := snakemake-executor-plugin-slurm>=2.8,<3
 CUDA   := numba-cuda[cu13]>=0.30.4,<0.31 cuda-toolkit==13.0.*
 PTXAS  := cuda-toolkit[nvcc]==13.0.*
 
@@ -65,6 +66,15 @@ oracle: $(READY)  ## torch and JAX, into the environment, if they are not there
 
 test-oracle: oracle  ## against torch and JAX; with RECURLAB_DATA=FOLDER also on the real corpora
 	@$(PYTHON) -m pytest -m "oracle$${RECURLAB_DATA:+ or data}" $(ARGS)
+
+fuzz: $(READY)  ## 10,000 damaged files for every reader, guided by atheris if that is installed (ARGS="--inputs 500 arpa")
+	@$(PYTHON) tests/fuzz.py $(ARGS)
+
+test-slurm: $(READY)  ## on a Slurm of two virtual nodes that is started for it (root; INSTALL=1 installs Slurm with apt)
+	@if [ -n "$(INSTALL)" ]; then apt-get install -y --no-install-recommends slurm-wlm munge; fi
+	@$(PYTHON) -c 'import snakemake_executor_plugin_slurm' 2>/dev/null || { echo "== installing $(PLUGIN)"; \
+	    $(PYTHON) -m pip install -qq --disable-pip-version-check "$(PLUGIN)"; }
+	@RECURLAB_SLURM=1 $(PYTHON) -m pytest -m slurm tests/test_slurm.py $(ARGS)
 
 cuda: $(READY)  ## the compiler for GPUs, into the environment, if it is not there (0.7 GB)
 	@$(PYTHON) -c 'import numba_cuda; from importlib.metadata import version; version("nvidia-cuda-nvcc")' 2>/dev/null || { \

@@ -5,6 +5,7 @@ signature knows parameters; figures and claims know what they need of the table'
 """
 
 import json
+import math
 import os
 from collections import Counter
 from itertools import product
@@ -17,6 +18,8 @@ from recurlab.experiment import NAME, SCALES, Experiment, suggest
 from recurlab.studies import STUDIES, load_study
 from recurlab.studies.kinds import Kind
 from recurlab.studies.study import Study, parameters_of
+
+MOST_CASES, MOST_BLOCKS, MOST_REPLICAS = 100_000, 1_000_000, 10_000_000  # of an experiment at one scale; of a block
 
 
 class Given(NamedTuple):
@@ -79,6 +82,7 @@ def _problems_at(content: dict, scale: str, overrides, outputs: bool) -> list[st
         return [*problems, f"study: got {_shown(name)}, wanted a study{suggest(name, STUDIES)}"]
     study, given = load_study(name), _given(settings)
     problems += [problem for place, entries in given.items() for problem in _parameters(place, entries, name, study)]
+    problems = problems or _too_many(settings, given)
     problems = problems or [problem for place, entries in given.items() for problem in _together(place, entries, study)]
     return problems + (_outputs(settings, given, study) if outputs else [])
 
@@ -120,6 +124,10 @@ def _mapping(value) -> dict:
     return value if isinstance(value, dict) else {}
 
 
+def _sequence(value) -> list:
+    return value if isinstance(value, list) else []
+
+
 def _listed(place: str, lists: dict) -> list[Given]:
     return [Given(place, str(name), values) for name, values in lists.items() if isinstance(values, list)]
 
@@ -138,6 +146,20 @@ def _parameters(place: str, entries: list[Given], study_name: str, study: Study)
     return problems + [
         f"{name}: missing in fixed or {place}, {study_name} wants {kinds[name].wanted}" for name in missing
     ]
+
+
+def _too_many(settings: dict, given: dict[str, list[Given]]) -> list[str]:
+    """Settings that multiply out to more than can be planned: they are counted, not made."""
+    seeds, block = settings["replicas"]["seeds"], settings["block"]
+    entries = list(given.values())
+    cases = sum(math.prod(len(e.values) for e in part if e.place.startswith("grid")) for part in entries)
+    spread = math.prod(len(e.values) for e in entries[0] if e.place == "replicas")
+    counts = {
+        "cases": (cases, MOST_CASES),
+        "blocks": (cases * -(-seeds // block), MOST_BLOCKS),
+        "replicas of a block": (spread * min(block, seeds), MOST_REPLICAS),
+    }
+    return [f"{n:,} {what}: at most {most:,} are planned" for what, (n, most) in counts.items() if n > most]
 
 
 def _together(place: str, entries: list[Given], study: Study) -> list[str]:
@@ -202,7 +224,7 @@ def _summary(summary: dict, columns: list[str], study: Study) -> list[str]:
     return [
         f"summary.{key}: got {_shown(name)}, wanted a column{suggest(name, names)}"
         for key, names in known.items()
-        for name in summary.get(key, [])
+        for name in _sequence(summary.get(key))
         if name not in names
     ]
 

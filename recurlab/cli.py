@@ -10,6 +10,7 @@ import shlex
 import sys
 import warnings
 
+from recurlab import monitor
 from recurlab.experiment import SCALES
 from recurlab.studies import TIMED
 
@@ -99,14 +100,15 @@ def _with_data(found: list) -> list:
 
 def run(options) -> int:
     """Compute the blocks that are missing, then table, claims and figures."""
-    from recurlab import check, run
+    from recurlab import check, provenance, run
     from recurlab.files import require_writable
 
     whole = options.case is None and options.seeds is None
     experiment = check.checked(options.experiment, options.scale, options.set, outputs=whole)
     check.require_data(experiment)
     blocks = _chosen_blocks(experiment, options)
-    todo = [block for block in blocks if options.force or not run.is_done(options.results, experiment, block)]
+    source = provenance.source_digest(experiment.study)
+    todo = [block for block in blocks if options.force or not run.is_done(options.results, experiment, block, source)]
     if options.dry_run:
         print(*(_command(options, block) for block in todo), sep="\n")
         return 0
@@ -331,9 +333,9 @@ def bench(options) -> int:
 
 def _read_bench(path) -> dict:
     """The record that a --json wrote; ValueError for another file."""
-    from recurlab.files import read_json
+    from recurlab.files import read_record
 
-    record = read_json(path)
+    record = read_record(path)
     if not {"machine", "rows"} <= record.keys():
         raise ValueError(f"{path}: not a record of the bench (it has machine and rows)")
     return record
@@ -387,10 +389,10 @@ def _machine(facts: dict) -> dict:
 
 def _write_record(path, record: dict) -> None:
     """After every job, so that an interrupted bench leaves what it has."""
-    from recurlab.files import write_json
+    from recurlab.files import write_record
 
     if path:
-        write_json(path, record)
+        write_record(path, record)
 
 
 def _show_bench(record: dict) -> None:
@@ -424,6 +426,9 @@ def parser() -> argparse.ArgumentParser:
     checking.add_argument("experiments", nargs="*", metavar="NAME", help="names or YAML files; all without")
     checking.add_argument("--scale", choices=SCALES, help="one scale; all without")
     _add_run_options(_command_parser(commands, "run", run, one))
+    _add_status_options(_command_parser(commands, "status", monitor.status))
+    _add_resume_options(_command_parser(commands, "resume", monitor.resume))
+    _add_submit_options(_command_parser(commands, "submit", monitor.submit, one))
     _command_parser(commands, "table", table, one)
     _command_parser(commands, "claims", claims, one)
     figures = _command_parser(commands, "figure", figure, one)
@@ -457,12 +462,41 @@ def _one_experiment(scale: str = "default") -> argparse.ArgumentParser:
     """What every command on one experiment takes."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("experiment", metavar="NAME", help="an experiment of `recurlab list`, or a YAML file")
+    _add_setting_options(parser, scale)
+    return parser
+
+
+def _add_setting_options(parser: argparse.ArgumentParser, scale: str = "default") -> None:
     parser.add_argument("--scale", choices=SCALES, default=scale, help=f"(default: {scale})")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting (replicas.seeds=5)"
     )
     parser.add_argument("--results", default="results", metavar="FOLDER")
-    return parser
+
+
+def _add_status_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiments", nargs="*", metavar="NAME", help="names or YAML files; one line each without")
+    _add_setting_options(parser)
+    parser.add_argument("--jobs", type=_positive, default=_cores(), metavar="N", help="at a time, for the time left")
+
+
+def _add_resume_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", nargs="?", metavar="NAME", help="name or YAML file; the whole workflow without")
+    _add_setting_options(parser)
+    parser.add_argument(
+        "--cancel", action="store_true", help="end processes that were left running; else wait for them"
+    )
+    passed = "go on with Snakemake and these arguments, even if it left no lock (--snakemake='--jobs 4')"
+    parser.add_argument("--snakemake", metavar="ARGS", help=passed)
+
+
+def _add_submit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=_positive, default=200, metavar="N", help="tasks at a time (default: 200)")
+    parser.add_argument("--sbatch", default="", metavar="ARGS", help="for every job (--sbatch='--partition=main')")
+    parser.add_argument("--gpu-sbatch", default="", metavar="ARGS", help="besides, for jobs that ask for a GPU")
+    parser.add_argument("--wait", action="store_true", help="stay; what comes back undone is asked for again")
+    parser.add_argument("--retries", type=int, default=2, metavar="N", help="how often, with --wait (default: 2)")
+    parser.add_argument("--dry-run", "-n", action="store_true", help="say what would be asked for")
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:

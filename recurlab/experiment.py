@@ -1,4 +1,4 @@
-"""Experiments: a YAML file becomes cases and blocks of seeds. The only place that knows YAML.
+"""Experiments: a YAML file becomes cases and blocks of seeds.
 
 Reading is cheap (no NumPy, no study is imported), because each job of a workflow does it again. Whether the file makes
 sense is the business of `check`.
@@ -6,16 +6,15 @@ sense is the business of `check`.
 
 import hashlib
 import json
+import os
 import re
-from collections import Counter
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from recurlab import corpora
+from recurlab.document import load, parse
 from recurlab.files import sha256
 
 SCALES = ("quick", "default", "paper")
@@ -73,27 +72,6 @@ class Experiment(NamedTuple):
         return tuple(dict.fromkeys(name for case in self.cases for name in files_of(case.parameters)))
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Safe YAML with three repairs: a repeated key is noted (PyYAML keeps the last one silently), 1e-3 is a number as
-    in YAML 1.2 (PyYAML reads a text), and a date stays the text it is (no setting is a date).
-    """
-
-    def construct_mapping(self, node, deep=False):
-        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<")
-        line = node.start_mark.line + 1
-        repeated = [f"key '{key}' stands {n} times in the mapping of line {line}" for key, n in keys.items() if n > 1]
-        self.repeated = [*getattr(self, "repeated", []), *repeated]
-        return super().construct_mapping(node, deep)
-
-
-_FLOAT, _DATE = "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _DATE]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_FLOAT, re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
-
-
 def project_root() -> Path:
     """The folder with Snakefile and experiments/ above the working folder, or beside the package, or the package."""
     here = Path.cwd()
@@ -130,30 +108,6 @@ def suggest(name: str, known) -> str:
     return (f"; did you mean '{close[0]}'?" if close else "") + f" (known: {shown or 'none'})"
 
 
-def parse(text: str) -> tuple[Any, list[str]]:
-    """A YAML text as plain values, and what is wrong with it: syntax or repeated keys."""
-    loader = _Loader(text)
-    try:
-        return loader.get_single_data(), getattr(loader, "repeated", [])
-    except yaml.YAMLError as error:
-        return None, [" ".join(str(error).split())]
-    except (ValueError, TypeError) as error:  # a date that does not exist, a list as a key
-        return None, [f"not readable as YAML ({error})"]
-    finally:
-        loader.dispose()
-
-
-def load(path) -> tuple[dict, list[str]]:
-    """The mapping in a YAML file and what is wrong with its text; {} if it holds none."""
-    try:
-        content, problems = parse(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        return {}, [f"not readable ({error})"]
-    if isinstance(content, dict):
-        return content, problems
-    return {}, problems or [f"got {content!r}, wanted a mapping of keys to values"]
-
-
 def load_schema() -> dict:
     """The JSON Schema of an experiment file: beside the package in an installed copy, in workflow/schemas otherwise."""
     places = (PACKAGE / "experiment.schema.yaml", PACKAGE.parent / "workflow" / "schemas" / "experiment.schema.yaml")
@@ -184,7 +138,7 @@ def settings_at(content: dict, scale: str, overrides=()) -> dict:
     settings = {key: value for key, value in content.items() if key != "scales"}
     scales = content.get("scales")
     changes = scales.get(scale) if isinstance(scales, dict) else None
-    settings = settings if changes is None else merge(settings, changes)
+    settings = merge(settings, changes) if isinstance(changes, dict) else settings
     for text in overrides:
         settings = merge(settings, parse_override(text)[0])
     return settings
@@ -258,7 +212,7 @@ def data_sums(parameters: dict) -> dict[str, str]:
 
 def _is_own(corpus: str) -> bool:
     """Whether a corpus is a file of the user's own, not a known name."""
-    return corpus not in corpora.FILES_OF and Path(corpus).is_file()
+    return corpus not in corpora.FILES_OF and os.path.isfile(corpus)
 
 
 @lru_cache
@@ -278,6 +232,12 @@ def blocks_of(experiment: Experiment) -> list[Block]:
     firsts = range(0, experiment.seeds, experiment.block)
     ranges = [(first, min(first + experiment.block, experiment.seeds) - 1) for first in firsts]
     return [Block(case, first, last) for case in experiment.cases for first, last in ranges]
+
+
+def outputs_of(experiment: Experiment) -> list[str]:
+    """What is made from an experiment's blocks, as files of the folder of its table: one for table, claims, figures."""
+    claims = ["claims.csv"] if experiment.claims else []
+    return ["table.parquet", *claims, *(f"figures/{name}.svg" for name in experiment.figures)]
 
 
 def settings_columns(experiment: Experiment) -> list[str]:

@@ -4,10 +4,10 @@ The runner of a job opens a journal, the training loop writes to the one that is
 state is a dict of arrays. What a computation gives does not depend on when it was ended and taken up again.
 """
 
+import hashlib
 import io
 import time
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,7 +22,11 @@ KEY = "journal key"
 
 
 class Journal:
-    """The parts of one job, numbered in the order in which they begin: `path`.<n>.npz each."""
+    """The parts of one job, numbered in the order in which they begin: `path`.<n>.npz each.
+
+    A file is the SHA-256 of what follows, 64 hex digits, and the arrays as npz: a damaged one is noticed before it is
+    parsed.
+    """
 
     def __init__(self, path=None, key: str = "", tell: Callable[[str, int, int], None] | None = None):
         self.path, self.key, self.tell = path and Path(path), key, tell
@@ -41,12 +45,13 @@ class Journal:
         """The state kept of a part by a job of the same key; None if there is none."""
         if self.path is None or not self.file_of(part).is_file():
             return None
-        try:
-            with np.load(io.BytesIO(self.file_of(part).read_bytes()), allow_pickle=False) as content:
-                state = dict(content)
-        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            warnings.warn(f"{self.file_of(part)}: damaged ({error}); starting anew", stacklevel=2)
+        whole = self.file_of(part).read_bytes()
+        total, content = whole[:64], whole[64:]
+        if total != _sum(content):
+            warnings.warn(f"{self.file_of(part)}: damaged (other SHA-256); starting anew", stacklevel=2)
             return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            state = dict(arrays)
         return state if str(state.pop(KEY, "")) == self.key else None
 
     def note(self, part: int, what: str, done: int, total: int, state: Callable[[], dict]) -> None:
@@ -56,13 +61,18 @@ class Journal:
         if self.path is not None and (done == total or time.monotonic() - self.kept_at >= SECONDS):
             sink = io.BytesIO()
             np.savez(sink, **state(), **{KEY: np.array(self.key)})
-            write_bytes(self.file_of(part), sink.getvalue())
+            write_bytes(self.file_of(part), _sum(sink.getvalue()) + sink.getvalue())
             self.kept_at = time.monotonic()
 
     def clear(self) -> None:
         """Remove what was kept."""
         for path in self.path.parent.glob(f"{self.path.name}.*.npz") if self.path is not None else ():
-            path.unlink()
+            path.unlink(missing_ok=True)  # another process that computes the same may be faster
+
+
+def _sum(content: bytes) -> bytes:
+    """SHA-256 in hex digits."""
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 _OPEN: ContextVar[Journal] = ContextVar("journal")

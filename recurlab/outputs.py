@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recurlab import provenance, results, summary
 from recurlab.experiment import Experiment, blocks_of, data_sums
-from recurlab.files import checksums, read_json, write_bytes, write_json, write_text
+from recurlab.files import checksums, write_bytes, write_record, write_text
 
 TIMED = ("case", "seeds", "start", "seconds", "peak_memory_mb", "threads", "cpu", "vector_bits", "source_digest")
 
@@ -21,7 +21,8 @@ def write_tables(folder, experiment: Experiment) -> list[Path]:
     begun = provenance.start()
     table = results.assemble(folder, experiment)
     blocks = block_records(folder, experiment)
-    _warn_of_sources(experiment, {block["source_digest"] for block in blocks})
+    sources = sorted({block["source_digest"] for block in blocks})
+    _warn_of_sources(experiment, sources)
     frame = summary.summarise(results.to_frame(table), experiment, results.roles_of(table))
     target = results.table_folder(folder, experiment)
     timing = results.encode_records([{key: block[key] for key in TIMED} for block in blocks])
@@ -34,13 +35,14 @@ def write_tables(folder, experiment: Experiment) -> list[Path]:
     ]
     told = {
         "rows": len(table),
+        "sources": sources,
         "blocks": {
             f"cases/{block['case']}/{name}": sum for block in blocks for name, sum in block["checksums"].items()
         },
         "blocks_seconds": round(sum(block["seconds"] for block in blocks), 3),
         "blocks_peak_memory_mb": max(block["peak_memory_mb"] for block in blocks),
     }
-    return [*written, write_json(target / "provenance.json", record(experiment, begun) | told | _sums(written))]
+    return [*written, write_record(target / "provenance.json", record(experiment, begun) | told | _sums(written))]
 
 
 def write_claims(folder, experiment: Experiment) -> list[Path]:
@@ -55,7 +57,7 @@ def write_claims(folder, experiment: Experiment) -> list[Path]:
         write_text(target / "claims.html", summary.page(f"{experiment.title}: claims", experiment.question, frame)),
     ]
     told = record(experiment, begun) | _table_sum(target) | _sums(written)
-    return [*written, write_json(target / "claims.json", told)]
+    return [*written, write_record(target / "claims.json", told)]
 
 
 def write_figure(folder, experiment: Experiment, name: str) -> list[Path]:
@@ -87,16 +89,14 @@ def record(experiment: Experiment, begun: provenance.Start, threads: int = 1) ->
 
 def block_records(folder, experiment: Experiment) -> list[dict]:
     """The provenance records beside an experiment's blocks, in the order of the blocks."""
-    paths = [results.block_path(folder, experiment, block).with_suffix(".json") for block in blocks_of(experiment)]
-    return [read_json(path) for path in paths]
+    return [results.block_record(results.block_path(folder, experiment, block)) for block in blocks_of(experiment)]
 
 
-def _warn_of_sources(experiment: Experiment, digests: set[str]) -> None:
+def _warn_of_sources(experiment: Experiment, digests: list[str]) -> None:
     now = provenance.source_digest(experiment.study)
-    if digests != {now}:
-        shown = ", ".join(sorted(digests))
+    if digests != [now]:
         warnings.warn(
-            f"{experiment.name}: blocks were computed by sources {shown}, and the sources are {now} now; "
+            f"{experiment.name}: blocks were computed by sources {', '.join(digests)}, and the sources are {now} now; "
             f"`recurlab run {experiment.name} --scale {experiment.scale}` computes the old blocks again",
             stacklevel=2,
         )

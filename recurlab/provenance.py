@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recurlab import __version__
-from recurlab.files import read_json, write_json
+from recurlab.files import read_record, write_record
 from recurlab.studies import STUDIES
 
 PACKAGE = Path(__file__).resolve().parent
@@ -100,15 +100,15 @@ def _sources_file() -> Path:
 def _known_sources() -> dict:
     """What earlier processes read of the sources; empty where that was not kept."""
     try:
-        return read_json(_sources_file())
-    except (OSError, ValueError):
+        return read_record(_sources_file())["sources"]
+    except (OSError, ValueError, KeyError):
         return {}
 
 
 def _keep_sources(known: dict) -> None:
     """For the next process, if the folder can be written."""
     with suppress(OSError):
-        write_json(_sources_file(), known)
+        write_record(_sources_file(), {"sources": known})
 
 
 def normal_form(tree: ast.AST) -> tuple[list[str], list]:

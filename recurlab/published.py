@@ -12,11 +12,11 @@ import numpy as np
 
 from recurlab import claims, outputs, provenance, results, verdicts
 from recurlab.experiment import Experiment, blocks_of
-from recurlab.files import checksums, read_json, write_bytes, write_json
+from recurlab.files import checksums, read_json, write_bytes, write_record
 from recurlab.rows import select
 from recurlab.run import is_done
 from recurlab.summary import csv
-from recurlab.verify import checksum_problem
+from recurlab.verify import checksum_problem, mixed_sources, sums_in
 
 FOLDER = "published"
 COPIED = ("summary.csv", "claims.csv")
@@ -52,7 +52,7 @@ def publish(folder, experiment: Experiment) -> list[Path]:
     written = [write_bytes(target / name, content) for name, content in contents.items()]
     told = {"rows": len(kept), "rows_of_the_run": len(whole), "run": _run_of(folder, experiment)}
     record = outputs.record(experiment, begun) | told | {"checksums": checksums(written)}
-    written.append(write_json(target / "provenance.json", record))
+    written.append(write_record(target / "provenance.json", record))
     return [*written, verdicts.write(Path(folder) / FOLDER)]
 
 
@@ -108,21 +108,36 @@ def problems(place: Path) -> list[str]:
     """What is wrong with published results: checksums, files without one, verdicts that the rows do not give again."""
     if not (place / "provenance.json").is_file():
         return [f"{place}: has no provenance.json"]
-    record = read_json(place / "provenance.json")
-    sums = record.get("checksums", {})
-    names = sorted({*sums, *(path.name for path in place.iterdir())} - {"provenance.json"})
-    found = [problem for name in names if (problem := checksum_problem(place / name, sums.get(name, "")))]
-    return found or _claims_problems(place, record["settings"])
+    try:
+        record = read_json(place / "provenance.json")
+        sums, asked = sums_in(place / "provenance.json", record), _claimed_of(place, record)
+        paths = sorted({*sums, *place.iterdir()} - {place / "provenance.json"})
+        found = [problem for path in paths if (problem := checksum_problem(path, sums.get(path, "")))]
+        return found or _rows_problems(place, asked)
+    except ValueError as error:
+        return [str(error) if str(place) in str(error) else f"{place}: {error}"]
 
 
-def _claims_problems(place: Path, settings: dict) -> list[str]:
-    """Claims that come out otherwise when they are evaluated on the published rows; the first column that differs."""
+def _claimed_of(place: Path, record: dict) -> Claimed:
+    """The claims in a record's settings; ValueError unless they are a list of mappings."""
+    settings = record.get("settings")
+    settings = settings if isinstance(settings, dict) else {"claims": None}
+    found = Claimed(settings.get("claims", []), settings.get("source", ""))
+    if not (isinstance(found.claims, list) and all(isinstance(claim, dict) for claim in found.claims)):
+        raise ValueError(f"{place / 'provenance.json'}: its settings hold no list of claims")
+    return found
+
+
+def _rows_problems(place: Path, asked: Claimed) -> list[str]:
+    """Rows of several sources, or the first column in which the claims come out otherwise on the published rows."""
+    table = results.read(place / "table.parquet")
+    mixed = mixed_sources(place / "table.parquet", table)
+    return mixed or (_claims_problems(place, asked, results.to_frame(table)) if asked.claims else [])
+
+
+def _claims_problems(place: Path, asked: Claimed, frame) -> list[str]:
     import pandas
 
-    asked = Claimed(settings.get("claims", []), settings.get("source", ""))
-    if not asked.claims:
-        return []
-    frame = results.to_frame(results.read(place / "table.parquet"))
     again = pandas.read_csv(io.StringIO(csv(claims.evaluate(asked, frame))))
     published = pandas.read_csv(place / "claims.csv")
     differs = [name for name in again if name not in published or not _same(again[name], published[name])]

@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from recurlab.experiment import Block, Experiment, blocks_of, suggest
-from recurlab.files import inside
+from recurlab.files import inside, read_json, read_record, sha256
 from recurlab.studies.study import Study
 
 ROWS_OF_GROUP = 1 << 20  # of a parquet row group: fixed, because it decides bytes
+MOST_CELLS = 1 << 29  # rows times columns of a file: 4.3 GB of numbers, which may be a few kB where they are equal
 
 
 def block_path(results, experiment: Experiment, block: Block) -> Path:
@@ -107,9 +108,35 @@ def read(path) -> pa.Table:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
     try:
-        return parquet.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
+        with parquet.ParquetFile(path) as file:
+            cells = file.metadata.num_rows * file.metadata.num_columns
+            if not 0 <= cells <= MOST_CELLS:
+                raise OSError(f"{cells:,} cells, at most {MOST_CELLS:,} are read")
+            return file.read().replace_schema_metadata(None)  # what pandas notes there may be anything
+    except Exception as error:  # damaged metadata raise nearly anything, from UnicodeDecodeError to MemoryError
         raise ValueError(f"{path}: not a whole parquet file ({error})") from None
+
+
+def block_record(path) -> dict:
+    """The record beside a block's file; ValueError unless it is whole, of this block, and has its checksum."""
+    record = read_block_record(Path(path).with_suffix(".json"))
+    _refuse_changed(Path(path), record)
+    return record
+
+
+def read_block_record(path: Path) -> dict:
+    """The record of a block; ValueError unless it is whole and of the block whose name it has."""
+    record = read_record(path)
+    if f"{record.get('case')}/{record.get('seeds')}" != f"{path.parent.name}/{path.stem}":
+        raise ValueError(f"{path}: is that of another block")
+    return record
+
+
+def _refuse_changed(path: Path, record: dict) -> None:
+    """ValueError unless a file's SHA-256 is the one in its record."""
+    sums = record.get("checksums")
+    if not isinstance(sums, dict) or sums.get(path.name) != sha256(path):
+        raise ValueError(f"{path}: its SHA-256 differs from the recorded one; making it anew puts that right")
 
 
 def assemble(results, experiment: Experiment) -> pa.Table:
@@ -122,10 +149,16 @@ def assemble(results, experiment: Experiment) -> pa.Table:
     if missing:
         told = f"{len(missing)} of {len(paths)} blocks are missing, the first is {missing[0]}"
         raise FileNotFoundError(f"{told}; `recurlab run {experiment.name} --scale {experiment.scale}` makes them")
-    tables = [read(path) for path in paths]
+    tables = [_block(path) for path in paths]
     per_case = len(paths) // len(experiment.cases)
     cases = [tables[first : first + per_case] for first in range(0, len(tables), per_case)]
     return concatenate([_in_replica_order(concatenate(blocks), experiment) for blocks in cases])
+
+
+def _block(path: Path) -> pa.Table:
+    """The rows of a block, which are those that its record tells of."""
+    block_record(path)
+    return read(path)
 
 
 def _in_replica_order(table: pa.Table, experiment: Experiment) -> pa.Table:
@@ -153,15 +186,20 @@ def _common_type(kinds: list[pa.DataType]) -> pa.DataType:
 
 def roles_of(table: pa.Table) -> dict[str, str]:
     """Column -> role (case, setting, replica, seed, result, time, source), from the columns' metadata."""
-    return {field.name: (field.metadata or {}).get(b"role", b"").decode() for field in table.schema}
+    return {field.name: (field.metadata or {}).get(b"role", b"").decode(errors="replace") for field in table.schema}
 
 
 def to_frame(table: pa.Table):
     """The table as a pandas DataFrame; `frame.attrs["units"]` maps each result to "unit; what it is"."""
     frame = table.to_pandas()
     told = {field.name: field.metadata for field in table.schema if b"unit" in (field.metadata or {})}
-    frame.attrs["units"] = {name: b"; ".join([text[b"unit"], text[b"meaning"]]).decode() for name, text in told.items()}
+    frame.attrs["units"] = {name: _told(text[b"unit"], text.get(b"meaning", b"")) for name, text in told.items()}
     return frame
+
+
+def _told(unit: bytes, meaning: bytes) -> str:
+    """Unit and meaning of a column as one text, for a reader: bytes that are no UTF-8 show as such."""
+    return b"; ".join([unit, meaning]).decode(errors="replace")
 
 
 def load_results(folder, experiment: str, scale: str = "default"):
@@ -172,7 +210,9 @@ def load_results(folder, experiment: str, scale: str = "default"):
     tables = [path.parts[-3:] for path in Path(folder).glob("*/*/table.parquet")]
     _refuse_unknown("experiment", experiment, folder, {name for name, _, _ in tables})
     _refuse_unknown(f"scale of {experiment}", scale, folder, {found for name, found, _ in tables if name == experiment})
-    return to_frame(read(inside(folder, f"{experiment}/{scale}/table.parquet")))
+    path = inside(folder, f"{experiment}/{scale}/table.parquet")
+    _refuse_changed(path, read_json(path.with_name("provenance.json")))
+    return to_frame(read(path))
 
 
 def _refuse_unknown(what: str, name: str, folder, known: set[str]) -> None:

@@ -31,6 +31,16 @@ def text(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def duration(seconds: float | None) -> str:
+    """A time in words, in its two largest units: '3 h 20 min'; None is unknown."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
 class Progress(NamedTuple):
     """What to call as work goes on: `advance` when one of the parts is done, `within` as one of them goes on."""
 

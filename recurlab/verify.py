@@ -1,4 +1,4 @@
-"""Whether results still are what their records say, and whether running a block again gives the same bytes.
+"""Whether results still are what their records say, fit together, and come out with the same bytes once more.
 
 Blocks that hold times are not run again: their checksums alone are checked.
 """
@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from recurlab import corpora, provenance
 from recurlab.experiment import Block, Experiment, blocks_of
-from recurlab.files import inside, read_json, sha256
-from recurlab.results import block_path
+from recurlab.files import inside, read_record, sha256
+from recurlab.results import block_path, read, read_block_record, table_folder
 from recurlab.run import compute_block, is_done
 from recurlab.studies import TIMED
 
-UNRECORDED = (".log", ".tmp")  # a job's log, and what a killed job may leave; every other file stands in a record
+CASES = "cases"
+UNRECORDED = (".json", ".log", ".tmp", ".npz")  # records, a job's log, what a killed job leaves; all else has a record
 
 
 class Verified(NamedTuple):
@@ -32,14 +33,16 @@ class Verified(NamedTuple):
 
 
 def verify(folder, experiments: list[Experiment], count: int, seed: int) -> Verified:
-    """Check all checksums of experiments and compute `count` blocks of each again, chosen at random by `seed`."""
+    """Check all files of experiments and compute `count` blocks of each again, chosen at random by `seed`."""
     recorded = [record for experiment in experiments for record in checksums_of(folder, experiment)]
     current = [(each, [block for block in blocks_of(each) if is_done(folder, each, block)]) for each in experiments]
     present = sum(block_path(folder, each, block).is_file() for each in experiments for block in blocks_of(each))
     timeless = [(each, blocks) for each, blocks in current if each.study not in TIMED]
     repeatable = [(each, blocks) for each, blocks in timeless if not corpora.missing(each.files)]
     samples = [(each, block) for each, blocks in repeatable for block in sample_of(each, blocks, count, seed)]
-    found = [checksum_problem(*record) for record in recorded]
+    found = [problem for each in experiments for problem in record_problems(folder, each)]
+    found += [checksum_problem(*record) for record in recorded]
+    found += [problem for each in experiments for problem in table_problems(table_folder(folder, each))]
     found += [block_problem(folder, experiment, block) for experiment, block in samples]
     found = [problem for problem in found if problem]
     intact, repeated, read = (sum(len(blocks) for _, blocks in part) for part in (current, timeless, repeatable))
@@ -53,17 +56,39 @@ def has_results(folder, name: str) -> bool:
 
 def checksums_of(folder, experiment: Experiment) -> list[tuple[Path, str]]:
     """(file, recorded SHA-256) of an experiment's blocks and tables at this scale; "" if no record names the file."""
-    places = [Path(folder) / experiment.name / place for place in ("cases", experiment.folder)]
-    files = [path for place in places for path in sorted(place.rglob("*")) if path.is_file()]
-    records = [path for path in files if path.suffix == ".json"]
-    sums = {path: expected for record in records for path, expected in _sums(record).items()}
-    unnamed = [path for path in files if path not in sums and path.suffix not in (".json", *UNRECORDED)]
-    return [*sums.items(), *((path, "") for path in unnamed)]
+    files = _files_of(folder, experiment)
+    records = {path: record for path in files if path.suffix == ".json" and isinstance(record := _record(path), dict)}
+    sums = {path: total for record in records.items() for path, total in sums_in(*record).items()}
+    damaged = {path.parent for path in files if path.suffix == ".json" and path not in records}
+    unnamed = [path for path in files if path not in sums and path.suffix not in UNRECORDED]
+    return [*sums.items(), *((path, "") for path in unnamed if path.parent not in damaged)]
 
 
-def _sums(record: Path) -> dict[Path, str]:
-    sums = read_json(record).get("checksums", {})
-    return {inside(record.parent, name): expected for name, expected in sums.items()}
+def record_problems(folder, experiment: Experiment) -> list[str]:
+    """The records of an experiment's blocks and tables that are damaged, of another version, or of another block."""
+    records = [path for path in _files_of(folder, experiment) if path.suffix == ".json"]
+    return [found for path in records if isinstance(found := _record(path), str)]
+
+
+def _files_of(folder, experiment: Experiment) -> list[Path]:
+    places = [Path(folder) / experiment.name / place for place in (CASES, experiment.folder)]
+    return [path for place in places for path in sorted(place.rglob("*")) if path.is_file()]
+
+
+def _record(path: Path) -> dict | str:
+    """A record, or what is wrong with it."""
+    try:
+        return read_block_record(path) if path.parent.parent.name == CASES else read_record(path)
+    except ValueError as error:
+        return str(error)
+
+
+def sums_in(path: Path, record: dict) -> dict[Path, str]:
+    """File -> SHA-256 by the record at a path; ValueError unless its checksums are of files in its folder."""
+    sums = record.get("checksums", {})
+    if not (isinstance(sums, dict) and all(isinstance(total, str) for total in sums.values())):
+        raise ValueError(f"{path}: checksums are not a mapping of names to SHA-256")
+    return {inside(path.parent, name): total for name, total in sums.items()}
 
 
 def checksum_problem(path: Path, expected: str) -> str:
@@ -73,6 +98,46 @@ def checksum_problem(path: Path, expected: str) -> str:
     if not path.is_file():
         return f"{path}: missing"
     return "" if sha256(path) == expected else f"{path}: its SHA-256 differs from the recorded one"
+
+
+def table_problems(place: Path) -> list[str]:
+    """What does not fit together in a folder of whole files: rows of several sources, a table of other blocks than are
+    there, claims or figures of another table.
+    """
+    try:
+        record = read_record(place / "provenance.json")
+        table = read(place / "table.parquet")
+    except (OSError, ValueError):
+        return []  # found missing or damaged already
+    outputs = [path for path in sorted(place.rglob("*.json")) if path.name != "provenance.json"]
+    return [
+        *mixed_sources(place / "table.parquet", table),
+        *_other_blocks(place / "table.parquet", record.get("blocks", {})),
+        *(found for path in outputs if (found := _other_table(path, sha256(place / "table.parquet")))),
+    ]
+
+
+def mixed_sources(path: Path, table) -> list[str]:
+    """One problem if the rows of a table were computed by several sources."""
+    sources = sorted(map(str, table["source"].unique().to_pylist())) if "source" in table.column_names else ["unknown"]
+    told = f"its rows were computed by {len(sources)} sources: {', '.join(sources)}"
+    return [f"{path}: {told}; running the experiment again puts that right"] if len(sources) > 1 else []
+
+
+def _other_blocks(path: Path, blocks: dict[str, str]) -> list[str]:
+    """One problem if blocks that are there are not those that a table was made of."""
+    root = path.parent.parent
+    there = {name: inside(root, name) for name in blocks if inside(root, name).is_file()}
+    other = [name for name, block in there.items() if sha256(block) != blocks[name]]
+    told = f"{len(other)} of the {len(blocks)} blocks it was made of are others now"
+    return [f"{path}: {told}, the first is {other[0]}; `recurlab table` makes it anew"] if other else []
+
+
+def _other_table(path: Path, total: str) -> str:
+    """What is wrong with a record of claims or of a figure, "" if they were made of the table with this SHA-256."""
+    record = _record(path)
+    used = record.get("table", {}).get("table.parquet") if isinstance(record, dict) else None
+    return f"{path}: was made of another table.parquet" if used not in (None, total) else ""
 
 
 def sample_of(experiment: Experiment, blocks: list[Block], count: int, seed: int) -> list[Block]:

@@ -1,14 +1,19 @@
 """Small experiments for the tests of the engine, studies that need no kernel, and the commands as a user types them."""
 
+import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from recurlab import corpora, experiment
+from recurlab import attempts, corpora, experiment
 from recurlab.studies import STUDIES
 from recurlab.studies.kinds import COUNT, POSITIVE, SIZE, list_of, one_of, optional
 from recurlab.studies.study import Study
@@ -77,6 +82,22 @@ FAILING = {
 FAILING_STUDY = Study(failing, (), {"one": "1; always 1"})
 
 
+def on_device(*, seeds, device: one_of("cpu", "cuda")):
+    """One row a seed, on either device."""
+    return {"replica": np.arange(len(seeds)), "one": np.ones(len(seeds))}
+
+
+ON_DEVICE = {
+    "title": "Devices",
+    "question": "Where?",
+    "study": "on_device",
+    "grid": {"device": ["cpu", "cuda"]},
+    "replicas": {"seeds": 4},
+    "block": 2,
+}
+ON_DEVICE_STUDY = Study(on_device, (), {"one": "1; always 1"})
+
+
 def reader(*, seeds, dataset: one_of("book", "sequel", "none")):
     """The size of what it reads."""
     size = sum(len(corpora.read(name)) for name in corpora.FILES_OF.get(dataset, ()))
@@ -98,7 +119,7 @@ READER_STUDY = Study(reader, (), {"size": "bytes; of what it reads"})
 
 def add_studies(monkeypatch) -> None:
     """The studies of this file, by name, as if they stood in the table."""
-    for name in ("probe", "settings", "failing", "reader"):
+    for name in ("probe", "settings", "failing", "on_device", "reader"):
         monkeypatch.setitem(STUDIES, name, f"engine:{name.upper()}_STUDY")
 
 
@@ -129,6 +150,75 @@ def environment() -> dict[str, str]:
 def call(*arguments, cwd) -> subprocess.CompletedProcess:
     """Run `recurlab …` in a folder."""
     return subprocess.run(command(*arguments), cwd=cwd, env=environment(), capture_output=True, text=True)
+
+
+def _heed_interrupts() -> None:
+    """A suite that was started in the background ignores Ctrl-C, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def started(line: list[str], cwd):
+    """A running command in a process group of its own, which is killed at the end."""
+    output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(
+        line, cwd=cwd, env=environment(), start_new_session=True, preexec_fn=_heed_interrupts, **output
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+
+
+def wait_for(condition, seconds: float = 90) -> None:
+    """Wait until the condition holds; long, because kernels may have to be compiled first."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def attempts_in(folder) -> dict:
+    """What is noted of blocks of the experiment `tiny` that are being computed or failed."""
+    return attempts.read(Path(folder) / "results", "tiny")
+
+
+@contextmanager
+def stopped(folder, count: int):
+    """The first jobs of a run of `tiny`, stopped in the middle of their blocks; at the end they go on."""
+    caught = {}
+    while len(caught) < count:
+        time.sleep(0.02)
+        caught |= attempts_in(folder)
+        for attempt in caught.values():
+            os.kill(attempt.pid, signal.SIGSTOP)
+    yield list(caught.values())
+    for attempt in caught.values():
+        with suppress(ProcessLookupError):  # it was ended in the meantime
+            os.kill(attempt.pid, signal.SIGCONT)
+
+
+def record_of(folder, attempt) -> dict:
+    """The record of the block that an attempt made."""
+    path = Path(folder) / "results" / "tiny" / "cases" / attempt.case / f"{attempt.seeds}.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def leftovers(folder) -> list[Path]:
+    """Temporary files, attempts and locks."""
+    results, locks = Path(folder) / "results", Path(folder) / ".snakemake" / "locks"
+    return [*results.rglob("*.tmp"), *results.glob("*/attempts/*"), *locks.glob("*")]
+
+
+def copy_workflow(folder) -> None:
+    """The workflow of this checkout, without its experiments, in another folder."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name in ("Snakefile", "workflow", "profiles"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, Path(folder) / name)
 
 
 def contents(folder, *patterns) -> dict[str, bytes]:

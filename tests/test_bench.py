@@ -29,6 +29,7 @@ from recurlab.bench.timing import ATTEMPTS, Clocks, Competitor, calibrated, meas
 from recurlab.cells import CELLS
 from recurlab.cli import main
 from recurlab.figures import benchmark
+from recurlab.files import write_record
 
 COLUMNS = (
     "suite, cell, dtype, T, B, H, I, R, threads, seconds, flops, percent_of_peak, peer, peer_seconds, ratio, "
@@ -248,7 +249,7 @@ def test_single_from_the_command_line_to_json_and_figure(tmp_path, monkeypatch, 
     peers_here = any(map(find_spec, ("torch", "jax")))  # without a ratio there is nothing to draw, and it says so
     code = main(["bench", "single", "--cells", "rnn_tanh,rnn_linear", "--threads", "1", "--rounds", "2", *told])
     record = json.loads(files["--json"].read_text(encoding="utf-8"))
-    assert code == (0 if peers_here else 2) and list(record) == ["machine", "rows"]
+    assert code == (0 if peers_here else 2) and list(record) == ["machine", "rows", "record_sha256"]
     assert files["--figure"].exists() == peers_here
     assert all(list(one) == COLUMNS for one in record["rows"])
     assert all(one["max_relative_error"] < 1e-5 and one["rounds"] == 2 for one in record["rows"])
@@ -375,7 +376,7 @@ MACHINE = {
 def test_a_page_gets_the_tables_of_a_record_and_keeps_its_text(tmp_path, capsys):
     rows = [compared(peer="fast", ratio=0.9, ratio_low=0.8, ratio_high=1.1), row("startup", None, cell="help")]
     record = {"machine": MACHINE, "rows": rows, "slopes": [{"axis": "T", "slope": 0.98765, "low": None}]}
-    (tmp_path / "bench.json").write_text(json.dumps(record), encoding="utf-8")
+    write_record(tmp_path / "bench.json", record)
     page = tmp_path / "page.md"
     page.write_text(f"Before.\n{shown.BEGIN}\nold\n{shown.END}\nAfter.\n", encoding="utf-8")
     command = ["bench", "--threads", "1", "--read", str(tmp_path / "bench.json"), "--markdown", str(page)]
@@ -388,7 +389,7 @@ def test_a_page_gets_the_tables_of_a_record_and_keeps_its_text(tmp_path, capsys)
     assert main(command) == 0 and page.read_text(encoding="utf-8") == text
     page.write_text("no lines", encoding="utf-8")
     assert main(command) == 2 and "has no lines <!-- bench -->" in capsys.readouterr().err
-    (tmp_path / "bench.json").write_text("{}", encoding="utf-8")
+    write_record(tmp_path / "bench.json", {})
     assert main(command[:-2]) == 2 and "not a record of the bench" in capsys.readouterr().err
 
 

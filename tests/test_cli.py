@@ -5,12 +5,24 @@ import random
 import signal
 import subprocess
 import time
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from engine import FAILING, PROBE, REPRODUCIBLE, TINY, add_studies, call, command, contents, environment, write
+from engine import (
+    FAILING,
+    PROBE,
+    REPRODUCIBLE,
+    TINY,
+    add_studies,
+    call,
+    command,
+    contents,
+    environment,
+    started,
+    wait_for,
+    write,
+)
 
 import recurlab
 from recurlab.cli import THREAD_VARIABLES, main
@@ -244,36 +256,15 @@ def test_killed_at_ten_random_points_and_run_again_the_bytes_are_the_same(tmp_pa
 
 def killed_after(seconds: float, *arguments, cwd) -> int:
     """Start a command, kill its whole process group after some seconds, and return how it ended."""
-    with started(*arguments, cwd=cwd) as process:
+    with started(command(*arguments), cwd) as process:
         time.sleep(seconds)
     return process.returncode
-
-
-def _heed_interrupts() -> None:
-    """A suite that was started in the background ignores Ctrl-C, and its children would inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@contextmanager
-def started(*arguments, cwd):
-    """A running command in a process group of its own, which is killed at the end."""
-    output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(
-        command(*arguments), cwd=cwd, env=environment(), start_new_session=True, preexec_fn=_heed_interrupts, **output
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupt_keeps_what_is_finished_and_leaves_no_process(tmp_path, jobs):
     path = write(tmp_path, TINY, **SLOWER, grid={"cell": ["rnn_tanh", "gru", "lstm"]})
-    with started("run", path, "--jobs", jobs, cwd=tmp_path) as process:
+    with started(command("run", path, "--jobs", jobs), tmp_path) as process:
         wait_for(lambda: any((tmp_path / "results").glob("*/cases/*/*.json")))
         os.kill(process.pid, signal.SIGINT)
         told = process.communicate(timeout=60)[1]
@@ -285,19 +276,11 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_no_process(tmp_path, job
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     path = write(tmp_path, TINY, **{**SLOWER, "replicas": {"seeds": 200}})
-    with started("run", path, "--jobs", "2", cwd=tmp_path) as process:
+    with started(command("run", path, "--jobs", "2"), tmp_path) as process:
         wait_for(lambda: any((tmp_path / "results").glob("*/cases/*/*.json")))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         wait_for(lambda: not running(process.pid))
-
-
-def wait_for(condition, seconds: float = 90) -> None:
-    """Wait until the condition holds; long, because kernels may have to be compiled first."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def running(group: int) -> list[str]:

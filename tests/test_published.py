@@ -9,7 +9,7 @@ import recurlab
 from recurlab import provenance, published, results, verdicts
 from recurlab.cli import main
 from recurlab.experiment import expand
-from recurlab.files import checksums, read_json, write_json
+from recurlab.files import checksums, read_json, write_record
 
 KIND = {"kind": ["b", "a"]}
 CLAIMS = [
@@ -131,7 +131,7 @@ def test_verdicts_that_the_rows_do_not_give_again_are_found_though_their_sums_ar
     (place / "claims.csv").write_text(text.replace(old, new, 1))
     record = read_json(place / "provenance.json")
     record["checksums"] = checksums([place / name for name in record["checksums"]])
-    write_json(place / "provenance.json", record)
+    write_record(place / "provenance.json", record)
     assert main(["verify"]) == 1
     assert f"its rows give another {column}" in capsys.readouterr().err
 

@@ -1,8 +1,11 @@
 """Results: what stands in tables, that the split of the work does not matter, and what is noticed when files break."""
 
+import errno
 import functools
 import json
 import os
+import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas
@@ -151,8 +154,10 @@ def test_a_damaged_table_is_told_by_its_name(folder, damage):
     made(folder)
     path = folder / "results/tiny/default/table.parquet"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match="table.parquet: not a whole parquet file"):
+    with pytest.raises(ValueError, match="table.parquet: its SHA-256 differs from the recorded one"):
         loaded(folder)
+    with pytest.raises(ValueError, match="table.parquet: not a whole parquet file"):
+        results.read(path)
 
 
 def test_missing_blocks_are_counted(folder, capsys):
@@ -287,14 +292,106 @@ def test_blocks_that_hold_times_are_not_computed_again(folder, monkeypatch, caps
     assert "6 blocks hold times, which no run repeats" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["default/summary.csv", "default/table.parquet", "default/timing.parquet"])
-def test_a_changed_file_is_found(folder, name):
+FIGURE = {"far": {"plot": "lines", "caption": "so far", "x": "step", "y": "value", "hue": "gain"}}
+CLAIM = [{"says": "it is much", "test": "mean", "y": "value", "at_least": 0}]
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """Results with blocks, tables, claims and a figure; made once."""
+    folder = tmp_path_factory.mktemp("everything")
+    with pytest.MonkeyPatch.context() as patched:
+        add_studies(patched)
+        expanded = made(folder, PROBE | {"figures": FIGURE, "claims": CLAIM})
+        outputs.write_claims(folder / "results", expanded)
+        outputs.write_figure(folder / "results", expanded, "far")
+    return folder / "results", expanded
+
+
+def flipped(content: bytes, chance) -> bytes:
+    place = chance.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :]
+
+
+def cut(content: bytes, chance) -> bytes:
+    return content[: chance.randrange(len(content))]
+
+
+@pytest.mark.parametrize("damage", [flipped, cut])
+def test_one_flipped_bit_or_a_lost_end_of_any_file_is_found_with_its_name(everything, damage):
+    folder, expanded = everything
+    chance, paths = random.Random(0), sorted(path for path in folder.rglob("*") if path.is_file())
+    assert len(paths) == 6 * 2 + 9 + 5 and not verify.verify(folder, [expanded], 0, 0).problems
+    for path in paths:
+        whole = path.read_bytes()
+        for _ in range(2):
+            path.write_bytes(damage(whole, chance))
+            assert str(path) in " ".join(verify.verify(folder, [expanded], 0, 0).problems), path
+        path.write_bytes(whole)
+    assert not verify.verify(folder, [expanded], 0, 0).problems
+
+
+def test_numbers_in_another_notation_are_another_record(folder):
+    path = files.write_record(folder / "a.json", {"x": 1e-9})
+    path.write_text(path.read_text().replace("e-", "E-"))
+    assert files.read_json(path)["x"] == 1e-9
+    with pytest.raises(ValueError, match="a.json: its values are the recorded ones and its bytes are not"):
+        files.read_record(path)
+
+
+def test_rows_of_several_sources_are_found(folder, monkeypatch, capsys):
     expanded = made(folder)
-    with open(folder / "results/tiny" / name, "ab") as file:
-        file.write(b" ")
+    with monkeypatch.context() as patched:
+        patched.setattr(run.provenance, "source_digest", lambda name: "changed00000")
+        run.run_block(folder / "results", expanded, experiment.blocks_of(expanded)[0])
+    with pytest.warns(UserWarning, match="blocks were computed by sources"):
+        outputs.write_tables(folder / "results", expanded)
+    now = run.provenance.source_digest("probe")
+    told = f"table.parquet: its rows were computed by 2 sources: {', '.join(sorted((now, 'changed00000')))}"
+    assert [told in problem for problem in found_in(folder, expanded).problems] == [True]
+    assert files.read_record(folder / "results/tiny/default/provenance.json")["sources"] == sorted(
+        (now, "changed00000")
+    )
+    assert main(["run", "tiny", "--jobs", "1"]) == 0
+    assert found_in(folder, expanded).problems == [] and main(["verify", "tiny"]) == 0
+
+
+def test_a_table_of_other_blocks_than_are_there_is_found_and_one_whose_blocks_are_gone_is_not(folder):
+    expanded = made(folder)
+    first, second, *_ = experiment.blocks_of(expanded)
+    path = results.block_path(folder / "results", expanded, first)
+    rows = results.read(path)
+    path.write_bytes(results.encode(rows.slice(1)))
+    record = files.read_record(path.with_suffix(".json"))
+    files.write_record(path.with_suffix(".json"), record | {"checksums": files.checksums([path])})
+    told = f"table.parquet: 1 of the 6 blocks it was made of are others now, the first is cases/{first.case.id}/"
+    assert [told in problem for problem in found_in(folder, expanded).problems[:1]] == [True]
+    for each in (first, second):
+        for kind in (".parquet", ".json"):
+            results.block_path(folder / "results", expanded, each).with_suffix(kind).unlink()
+    assert found_in(folder, expanded).problems == []
+
+
+def test_claims_of_another_table_are_found(folder):
+    expanded = made(folder, PROBE | {"claims": CLAIM})
+    outputs.write_claims(folder / "results", expanded)
+    assert found_in(folder, expanded).problems == []
+    path = folder / "results/tiny/default/table.parquet"
+    path.write_bytes(results.encode(results.read(path).slice(1)))
+    record = files.read_record(path.with_name("provenance.json"))
+    sums = record["checksums"] | files.checksums([path])
+    files.write_record(path.with_name("provenance.json"), record | {"checksums": sums})
     assert found_in(folder, expanded).problems == [
-        f"{folder / 'results/tiny' / name}: its SHA-256 differs from the recorded one"
+        f"{path.with_name('claims.json')}: was made of another table.parquet"
     ]
+
+
+def test_a_block_that_was_copied_over_another_is_found(folder):
+    expanded = made(folder)
+    first, second, *_ = (results.block_path(folder / "results", expanded, b) for b in experiment.blocks_of(expanded))
+    for kind in (".parquet", ".json"):
+        first.with_suffix(kind).write_bytes(second.with_suffix(kind).read_bytes())
+    assert f"{first.with_suffix('.json')}: is that of another block" in found_in(folder, expanded).problems
 
 
 def test_missing_and_unrecorded_files_are_found_and_logs_are_not(folder):
@@ -324,7 +421,7 @@ def test_a_block_that_comes_out_differently_is_found(folder, monkeypatch, capsys
 
 def test_a_record_that_points_out_of_its_folder_is_refused(folder):
     expanded = made(folder)
-    files.write_json(folder / "results/tiny/default/evil.json", {"checksums": {"../../../secret": "0"}})
+    files.write_record(folder / "results/tiny/default/evil.json", {"checksums": {"../../../secret": "0"}})
     with pytest.raises(ValueError, match="lies outside the folder"):
         found_in(folder, expanded)
 
@@ -398,6 +495,32 @@ def test_a_file_is_written_whole_or_not_at_all(folder, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         files.write_text(path, "new")
     assert path.read_text() == "old" and list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_gone_when_the_file_is_written(folder):
+    (folder / ".a.txt.tmp").write_text("half of a long te")
+    assert files.write_text(folder / "a.txt", "text").read_text() == "text"
+    assert [path.name for path in folder.glob("*a.txt*")] == ["a.txt"] and [*folder.glob(".a*")] == []
+
+
+def test_many_writers_of_one_file_leave_one_whole_file(folder):
+    def write_often(number):
+        return [files.write_bytes(folder / "a.bin", bytes([number]) * 100_000) for _ in range(25)]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len([path for paths in pool.map(write_often, range(8)) for path in paths]) == 200
+    assert (folder / "a.bin").read_bytes() in {bytes([number]) * 100_000 for number in range(8)}
+    assert [*folder.glob(".a*")] == []
+
+
+def test_where_nothing_can_be_locked_files_are_written_all_the_same(folder, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", unsupported)
+    files.write_text(folder / "a.txt", "old")
+    assert files.write_text(folder / "a.txt", "new").read_text() == "new"
+    assert [*folder.glob(".a*")] == []
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "link/x"])

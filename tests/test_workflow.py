@@ -1,5 +1,7 @@
 """The workflow: the same bytes as `recurlab run`, nothing computed twice, and only what is new computed at all."""
 
+import json
+import math
 import os
 import re
 import shutil
@@ -8,7 +10,7 @@ import sys
 import zipfile
 
 import pytest
-from engine import REPRODUCIBLE, ROOT, TINY, call, contents, environment, write
+from engine import REPRODUCIBLE, ROOT, TINY, call, contents, copy_workflow, environment, write
 
 FIGURE = {"plot": "points", "caption": "How *far* apart, by_cell |x|.", "x": "cell", "y": "relative_difference"}
 DATA = os.environ.get("RECURLAB_DATA") and os.path.abspath(os.environ["RECURLAB_DATA"])  # jobs run in other folders
@@ -35,10 +37,7 @@ def jobs(folder) -> dict[str, int]:
 def project(tmp_path_factory):
     """A project of its own, in a folder with spaces, that has been run."""
     folder = tmp_path_factory.mktemp("work") / "a project with spaces"
-    for name in ("Snakefile", "workflow", "profiles"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        folder.mkdir(exist_ok=True)
-        copy(ROOT / name, folder / name)
+    copy_workflow(folder)
     write(folder / "experiments", SMALL)
     result = snakemake(folder)
     assert result.returncode == 0, result.stderr
@@ -98,6 +97,19 @@ def test_a_job_that_measures_times_takes_all_cores(project, tmp_path):
     assert told.returncode == 0, told.stderr
     lines = re.findall(r"recurlab run (\w+) .*--threads (\d)", told.stdout + told.stderr)
     assert {(name, threads) for name, threads in lines} == {("tiny", "1"), ("throughput", "2")}
+
+
+def test_jobs_ask_for_what_blocks_of_their_case_took(project):
+    write(
+        project / "experiments", SMALL, grid={"cell": ["rnn_tanh", "gru", "lstm"]}, replicas={"seeds": 300}, block=295
+    )
+    told = snakemake(project, "--dry-run", "results/tiny/default/table.parquet", "--quiet", "host")
+    asked = re.findall(r"runtime=(\d+), gpu=(\d), mem_mb=(\d+)", told.stdout + told.stderr)
+    measured = [json.loads(path.read_text()) for path in (project / "results").glob("tiny/cases/*/*.json")]
+    memory = max(500, math.ceil(1.5 * max(record["peak_memory_mb"] for record in measured) / 100) * 100)
+    assert len(asked) == 6 and {int(mb) for _, _, mb in asked} == {memory + 400}  # and Snakemake itself
+    minutes = sorted(int(minutes) for minutes, _, _ in asked)  # 5 seeds take less than the least that is asked for
+    assert {gpu for _, gpu, _ in asked} == {"0"} and minutes[:3] == [5, 5, 5] and minutes[-1] > 5
 
 
 CHORALES = {  # an experiment of one job that reads a file from outside

@@ -13,7 +13,7 @@ import pandas
 from recurlab.experiment import suggest
 from recurlab.figures import alignment, curves, histogram, lines, plane, points, runs, shares, surface
 from recurlab.figures.kind import ESTIMATES, FigureKind, groups
-from recurlab.files import checksums, write_bytes, write_json
+from recurlab.files import checksums, write_bytes, write_record
 from recurlab.rows import select
 
 FIGURES: dict[str, FigureKind] = {
@@ -62,7 +62,7 @@ def draw(name: str, figure: dict, table, folder, record: dict) -> list[Path]:
     written = [write_bytes(Path(folder) / f"{name}.{form}", content) for form, content in contents.items()]
     facts = {**record, **_facts(kind, figure, frame, rows, units)}
     facts.setdefault("table", {"content": table_digest(table)})
-    return [*written, write_json(Path(folder) / f"{name}.json", {**facts, "checksums": checksums(written)})]
+    return [*written, write_record(Path(folder) / f"{name}.json", {**facts, "checksums": checksums(written)})]
 
 
 def _named_nulls(frame, figure: dict):

@@ -1,5 +1,6 @@
 """Weights on disk: safetensors with PyTorch's parameter names; never pickle."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,8 @@ from recurlab.files import write_bytes
 from recurlab.layers.checks import expect, expect_choice
 from recurlab.layers.recurrent import DTYPES, Recurrent, check_params, recurrent
 
-KEY = "recurlab"  # the metadata entry that holds the layer
+KEY = "recurlab"  # the metadata entry that holds the layer, and the SHA-256 of it and of all arrays
+SUM = "sha256"
 
 
 def save(path, layer: Recurrent, params: dict) -> None:
@@ -21,12 +23,21 @@ def save(path, layer: Recurrent, params: dict) -> None:
     expect(not layer.packed, "layer", "a packed one, whose layout belongs to this host", "a natural one (see unpack)")
     check_params(layer, params)
     arrays = {name: np.ascontiguousarray(array) for name, array in params.items()}
-    write_bytes(path, to_bytes(arrays, metadata={KEY: json.dumps(_description(layer), sort_keys=True)}))
+    told = _description(layer) | {SUM: _sum(layer, arrays)}
+    write_bytes(path, to_bytes(arrays, metadata={KEY: json.dumps(told, sort_keys=True)}))
 
 
 def _description(layer: Recurrent) -> dict:
     """What `recurrent` makes the layer from."""
     return {name: value for name, value in layer._asdict().items() if name != "packed"}
+
+
+def _sum(layer: Recurrent, arrays: dict) -> str:
+    """SHA-256 of a layer's description and the bytes of its parameters, in the order of their names."""
+    found = hashlib.sha256(json.dumps(_description(layer), sort_keys=True).encode())
+    for name in sorted(arrays):
+        found.update(f"{name} {arrays[name].shape}".encode() + arrays[name].tobytes())
+    return found.hexdigest()
 
 
 def load(path, cell: str | None = None, prefix: str = "") -> tuple[Recurrent, dict[str, np.ndarray]]:
@@ -35,14 +46,16 @@ def load(path, cell: str | None = None, prefix: str = "") -> tuple[Recurrent, di
     A file that recurlab saved names its cell. For any other file (a PyTorch state_dict saved as safetensors) give
     `cell`, and `prefix` if the names carry one ("encoder.lstm."): sizes, layers and directions are read off the shapes.
 
-    Raises ValueError for a file that is missing, truncated, not safetensors, of wrong names or shapes, or not finite.
+    Raises ValueError for a file that is missing, truncated, not safetensors, of wrong names or shapes, not finite, or
+    that is not as recurlab saved it.
     """
     path = Path(path)
     arrays, metadata = _read(path)
     params = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     try:
-        layer = _layer(params, metadata, cell)
+        layer, total = _layer(params, metadata, cell)
         check_params(layer, params)
+        expect(total in (None, _sum(layer, params)), "file", "other bytes", "those that were saved, by their SHA-256")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return layer, params
@@ -59,19 +72,21 @@ def _read(path: Path) -> tuple[dict, dict]:
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
 
 
-def _layer(params: dict, metadata: dict, cell: str | None) -> Recurrent:
-    """The layer the metadata names, else the one the shapes show."""
+def _layer(params: dict, metadata: dict, cell: str | None) -> tuple[Recurrent, str | None]:
+    """The layer the metadata names and the SHA-256 beside it, else the layer the shapes show."""
     if KEY in metadata:
         try:
-            layer = recurrent(**json.loads(metadata[KEY]))
-        except (TypeError, json.JSONDecodeError) as error:
+            told = dict(json.loads(metadata[KEY]))
+            total = told.pop(SUM, None)
+            layer = recurrent(**told)
+        except (TypeError, RecursionError, json.JSONDecodeError) as error:
             raise ValueError(f"metadata {KEY!r}: {error}") from None
         expect(cell in (None, layer.cell), "cell", repr(cell), f"{layer.cell!r}, as the file says")
         expect(layer.num_layers <= len(params), "num_layers", layer.num_layers, f"layers for {len(params)} arrays")
-        return layer
+        return layer, total
     expect(cell is not None, "cell", "None and no metadata in the file", f"one of {', '.join(CELLS)}")
     expect_choice("cell", cell, CELLS)
-    return _layer_of_shapes(params, cell)
+    return _layer_of_shapes(params, cell), None
 
 
 def _layer_of_shapes(params: dict, cell: str) -> Recurrent:

@@ -1,8 +1,8 @@
 """The kinds of values a study's parameter can take; an experiment is checked against them before its first job."""
 
 import math
+import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -125,7 +125,7 @@ WINDOW_TASK = _name_of("a task whose loss of the best guess from k inputs is kno
 DATASET = _name_of("a dataset of `recurlab list tasks`", _datasets)
 CORPUS = Kind(
     "a text of `recurlab list texts`, or the path of a text file",
-    lambda value: isinstance(value, str) and (value in _corpora() or Path(value).is_file()),
+    lambda value: isinstance(value, str) and (value in _corpora() or os.path.isfile(value)),
     names=_corpora,
 )
 SMOOTHING = _name_of("a smoothing of `recurlab list smoothings`", _smoothings)

@@ -14,12 +14,13 @@ END = "<eos>"  # stands at the end of every line
 _LETTERS = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 _WORDS_AND_MARKS = re.compile(r"[A-Za-z']+|[^\sA-Za-z']")
 _SPACES = " \n\t"  # where blocks may be cut
+LONGEST = 2**22  # characters without a space; a longer run would be copied with every block and held in memory
 
 
-def decoded(file: BinaryIO, name, block: int = BLOCK) -> Iterator[str]:
+def decoded(file: BinaryIO, block: int = BLOCK) -> Iterator[str]:
     r"""The characters of a UTF-8 file, block by block; every line end is \n, a byte order mark is left out.
 
-    ValueError that names the file and the first byte that is no UTF-8.
+    ValueError that names the first byte that is no UTF-8.
     """
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
     read, content = 0, b"more"
@@ -30,7 +31,7 @@ def decoded(file: BinaryIO, name, block: int = BLOCK) -> Iterator[str]:
             text = decoder.decode(content, final=not content)
         except UnicodeDecodeError as error:
             at = read - len(error.object) + error.start  # what an earlier block left over stands before the block
-            raise ValueError(f"{name}: byte {at} is not UTF-8 ({error.reason}); wanted a text in UTF-8") from None
+            raise ValueError(f"byte {at} is not UTF-8 ({error.reason}); wanted a text in UTF-8") from None
         if text:
             yield text
 
@@ -42,6 +43,8 @@ def _cut_at_spaces(blocks: Iterator[str]) -> Iterator[str]:
         block = rest + block
         cut = 1 + max(block.rfind(space) for space in _SPACES)
         rest = block[cut:]
+        if len(rest) > LONGEST:
+            raise ValueError(f"more than {LONGEST:,} characters without a space; wanted a text of words")
         if cut:
             yield block[:cut]
     if rest:

@@ -133,13 +133,21 @@ def _make(place: Path, known: Source | None, paths: tuple[str, ...], settings: S
         parts = []
         for i, path in enumerate(paths):
             with _open(known, path) as file:
-                blocks = LEVELS[settings.level](decoded(file, path))
-                parts.append(store.numbered(Path(work, str(i)), blocks, numbers))
+                blocks = LEVELS[settings.level](decoded(file))
+                parts.append(_numbered(path, Path(work, str(i)), blocks, numbers))
             _expect(len(parts[-1]) > 0, path, "none", f"tokens of the level {settings.level}")
         if len(paths) == 1:
             parts = _split(paths[0], parts[0], numbers.get(END), settings)
-        types, lookup = _vocabulary(numbers, parts, settings)
+        types, lookup = _vocabulary(known.name if known else paths[0], numbers, parts, settings)
         store.write(place, Path(work), types, parts, lookup)
+
+
+def _numbered(path: str, place: Path, blocks, numbers: dict[str, int]) -> np.ndarray:
+    """`store.numbered`; what is wrong with the text is told with its path."""
+    try:
+        return store.numbered(place, blocks, numbers)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _split(path: str, ids: np.ndarray, end: int | None, settings: Settings) -> list[np.ndarray]:
@@ -168,7 +176,7 @@ def _after_line(ids: np.ndarray, end: int, line: int) -> int:
     return start
 
 
-def _vocabulary(numbers: dict[str, int], parts, settings: Settings) -> tuple[Vocabulary, np.ndarray]:
+def _vocabulary(name: str, numbers: dict[str, int], parts, settings: Settings) -> tuple[Vocabulary, np.ndarray]:
     """The vocabulary of the training part and the id of every number; ValueError for a token that has none."""
     counts = store.counted(parts[0], len(numbers))
     seen = {token: int(counts[number]) for token, number in numbers.items() if counts[number]}
@@ -176,6 +184,6 @@ def _vocabulary(numbers: dict[str, int], parts, settings: Settings) -> tuple[Voc
     lost = next((token for token in numbers if token not in seen), None)
     if types.unknown is None and lost is not None:
         remedy = f"a larger least_count or a smaller vocabulary_size makes rare types {UNKNOWN}, which stands for it"
-        raise ValueError(f"corpus: {lost!r} does not occur in the training part; {remedy}")
+        raise ValueError(f"{name}: {lost!r} does not occur in the training part; {remedy}")
     unknown = -1 if types.unknown is None else types.unknown
     return types, np.array([types.ids.get(token, unknown) for token in numbers], np.int32)

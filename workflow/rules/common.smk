@@ -4,9 +4,11 @@ import json
 import shlex
 import subprocess
 import sys
+from functools import cache
 
 from snakemake.exceptions import WorkflowError
 
+from recurlab import costs
 from recurlab import experiment as experiments
 from recurlab import provenance
 from recurlab.kernels.rebind import kernel_digest
@@ -15,6 +17,7 @@ from recurlab.studies import TIMED
 
 RECURLAB = f"{shlex.quote(sys.executable)} -m recurlab"
 RESULTS = "results"
+SNAKEMAKE_MB = 400  # what Snakemake itself takes in a job of a cluster
 SCALE = config.setdefault("scale", "default")
 
 if SCALE not in experiments.SCALES:
@@ -69,20 +72,19 @@ def timed_experiments():
 
 def final_outputs():
     """Every table, every figure, and the claims of every experiment that has some and whose data are here."""
-    folders = {name: f"{RESULTS}/{name}/{SCALE}" for name in MADE}
-    tables = [f"{folder}/table.parquet" for folder in folders.values()]
-    claims = [f"{folders[name]}/claims.csv" for name, e in MADE.items() if e.claims]
-    figures = [
-        f"{folders[name]}/figures/{figure}.svg"
+    return [
+        f"{RESULTS}/{name}/{SCALE}/{file}"
         for name, e in MADE.items()
-        for figure in e.figures
+        for file in experiments.outputs_of(e)
     ]
-    return tables + claims + figures
 
 
 def source_digest(wildcards):
     """The sources behind a block: when they change, it is computed again."""
-    return provenance.source_digest(of(wildcards).study)
+    return digest_of_study(of(wildcards).study)
+
+
+digest_of_study = cache(provenance.source_digest)  # 1 ms, for each of perhaps 5,000 jobs
 
 
 def blocks(wildcards):
@@ -117,10 +119,28 @@ def figure_settings(wildcards):
     }
 
 
-def scaled(base):
-    """A resource that grows with each attempt: a job that ran out of it gets more."""
+@cache
+def measured(name):
+    """What is known of an experiment's jobs: what its blocks took, and its cases by id; read once."""
+    e = EXPERIMENTS[name]
+    return costs.measured(RESULTS, e), {case.id: case for case in e.cases}
 
-    def amount(wildcards, attempt):
-        return base * attempt
 
-    return amount
+def request(wildcards, attempt):
+    """What a job asks of a cluster, from what blocks of its experiment took; more with each attempt."""
+    known, cases = measured(wildcards.experiment)
+    first, last = map(int, wildcards.seeds.split("-"))
+    block = experiments.Block(cases[wildcards.case], first, last)
+    return costs.request(known, block, attempt)
+
+
+def memory_mb(wildcards, attempt):
+    return request(wildcards, attempt).memory_mb + SNAKEMAKE_MB
+
+
+def minutes(wildcards, attempt):
+    return request(wildcards, attempt).minutes
+
+
+def gpus(wildcards, attempt):
+    return request(wildcards, attempt).gpus

@@ -22,8 +22,9 @@ rule block:
         f"{RESULTS}/{{experiment}}/cases/{{case}}/{{seeds}}.log",
     threads: 1
     resources:
-        mem_mb=scaled(1500),
-        runtime=scaled(20),
+        mem_mb=memory_mb,
+        runtime=minutes,
+        gpu=gpus,
     params:
         sources=source_digest,
     shell:

@@ -11,6 +11,7 @@ r"""The ARPA format of back-off models, as SRILM and KenLM read and write it.
 whether it was seen or not.
 """
 
+import hashlib
 import re
 from array import array
 from collections.abc import Iterator, Sequence
@@ -18,13 +19,15 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from recurlab.files import write_text
+from recurlab.files import write_bytes
 from recurlab.layers.checks import expect
 from recurlab.models.ngram.counting import BEGIN, grown, keys, lookup
 from recurlab.models.ngram.model import Model, unigrams
 
 ZERO = -99.0
 LN10 = np.log(10)
+MOST_WEIGHT = 99.0  # log10 of a back-off weight: those of real models are below 10
+SUM = b"# sha256 of what follows: "  # KenLM skips lines that begin with #, SRILM all before \data\
 FIRST, LAST = "<s>", "</s>"
 
 
@@ -35,7 +38,8 @@ def write_arpa(path, model: Model, words: Sequence[str]) -> None:
     """
     fits = model.order == 1 or not model.direct
     expect(fits, "model", "add-k", "a smoothing that backs off to the next shorter context")
-    write_text(path, "".join(_lines(model, _names(model, words))))
+    content = "".join(_lines(model, _names(model, words))).encode()
+    write_bytes(path, SUM + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
 def _names(model: Model, words: Sequence[str]) -> list[str]:
@@ -88,11 +92,13 @@ def read_arpa(path) -> tuple[Model, tuple[str, ...]]:
 
     The protocol is "reset" if the file has <s> and </s>. ValueError with the number of the line and what is wrong
     there: other numbers of entries than in the header, no number, a word that is no unigram, an entry twice, an n-gram
-    whose first words are no entry, names that are not UTF-8, an end that comes too early.
+    whose first words are no entry, names that are not UTF-8, an end that comes too early; and for a file of
+    `write_arpa` that is not as it was written.
     """
     with open(path, "rb") as file:
         reader = _Reader(path, file)
         sections = reader.sections()
+        reader.end()
     names = reader.names
     end = names.index(LAST) if FIRST.encode() in reader.ids and LAST in names else None
     return _assembled(reader, sections, len(names), end), tuple(names)
@@ -112,7 +118,25 @@ class _Reader:
 
     def __init__(self, path, file):
         self.path, self.number, self.ids, self.names = path, 0, {}, []
-        self.lines = ((number, fields) for number, line in enumerate(file, 1) if (fields := line.split()))
+        self.told, self.sum = None, hashlib.sha256()
+        lines = enumerate(self.summed(file), 1)
+        self.lines = ((number, fields) for number, line in lines if (fields := line.split()))
+
+    def summed(self, file) -> Iterator[bytes]:
+        """The lines of the file; those behind a line SUM enter its SHA-256."""
+        for line in file:
+            if self.told is not None:
+                self.sum.update(line)
+            elif line.startswith(SUM):
+                self.told = line.removeprefix(SUM).strip().decode(errors="replace")
+            yield line
+
+    def end(self) -> None:
+        """All that is left of the file, which may be anything where no sum is told."""
+        for _ in self.lines:
+            pass
+        if self.told not in (None, self.sum.hexdigest()):
+            raise ValueError(f"{self.path}: its SHA-256 is not the one in its first line: it was damaged or changed")
 
     def refuse(self, wrong: str, number: int | None = None) -> NoReturn:
         raise ValueError(f"{self.path}, line {self.number if number is None else number}: {wrong}")
@@ -145,7 +169,7 @@ class _Reader:
         """How many entries each length has; the heading of the first is read, too."""
         entries = []
         while (fields := self.next("\\1-grams:")) != [b"\\1-grams:"]:
-            line = re.fullmatch(rb"ngram (\d+) ?= ?(\d+)", b" ".join(fields))
+            line = re.fullmatch(rb"ngram (\d{1,9}) ?= ?(\d{1,12})", b" ".join(fields))
             if not line or int(line[1]) != len(entries) + 1:
                 self.refuse(f"expected ngram {len(entries) + 1}=COUNT or \\1-grams:, found {_text(fields)}")
             entries.append(int(line[2]))
@@ -161,7 +185,7 @@ class _Reader:
                 self.refuse(f"expected {wanted}; found {_text(fields)}")
             words.extend(map(self.new_word if k == 1 else self.word, fields[1 : k + 1]))
             log_p.append(self.logarithm(fields[0], "probability", 1e-6))
-            log_back.append(self.logarithm(fields[k + 1], "weight", np.inf) if len(fields) == k + 2 else 0.0)
+            log_back.append(self.logarithm(fields[k + 1], "weight", MOST_WEIGHT) if len(fields) == k + 2 else 0.0)
             lines.append(self.number)
         return Section(np.array(words, np.int32).reshape(count, k), *map(np.array, (log_p, log_back, lines)))
 
@@ -171,7 +195,7 @@ class _Reader:
             value = float(field)
         except ValueError:
             value = np.nan
-        if not value <= most or value == np.inf:
+        if not value <= most:
             self.refuse(f"expected log10 of a {what}, found {_text([field])}")
         return value * LN10 if value > ZERO else -np.inf
 

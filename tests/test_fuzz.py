@@ -1,0 +1,282 @@
+"""Whatever stands in a file from outside: it is refused by its name, or read as what it is.
+
+`readers` has what is read, `damage` what happens to it, `judge` what must come of it. `make fuzz` gives every reader
+10,000 files in place of the few here.
+"""
+
+import gzip
+import os
+import random
+import stat
+import struct
+
+import damage
+import judge
+import numpy as np
+import pyarrow as pa
+import pytest
+from engine import PROBE, TINY, add_studies, write
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+from readers import EVERYTHING, READERS
+
+from recurlab import check, corpora, document, experiment, files, formats, results, run, text
+from recurlab.cli import main
+from recurlab.models.ngram import read_arpa
+
+FEW = settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Name of a reader -> its whole file, read; made once."""
+    made = {}
+    with pytest.MonkeyPatch.context() as patched:
+        add_studies(patched)
+        patched.setenv("RECURLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+        def of(name):
+            if name not in made:
+                made[name] = judge.whole(READERS[name], tmp_path_factory.mktemp("whole"))
+            return made[name]
+
+        yield of
+
+
+@pytest.mark.parametrize("name", READERS)
+@FEW
+@given(chance=st.randoms(use_true_random=False))
+def test_a_damaged_file_is_refused_by_its_name_or_is_as_it_was(whole, name, chance):
+    of = whole(name)
+    judge.verdict(of, damage.damaged(of.content, chance, of.reader.ways))
+
+
+@pytest.mark.parametrize("name", [name for name, reader in READERS.items() if reader.own])
+def test_one_flipped_bit_or_lost_end_of_an_own_file_is_never_accepted_as_something_else(whole, name):
+    of, chance = whole(name), random.Random(name)
+    for way in (damage.flip, damage.truncate, damage.blank):
+        for _ in range(10):
+            judge.verdict(of, way(of.content, chance))
+    assert judge.verdict(of, of.content) == "accepted"
+    assert judge.verdict(of, b"") == "refused"
+
+
+# the judge itself
+
+
+def test_the_judge_notices_every_fault(whole, tmp_path):
+    def reads(read, own=False):
+        return judge.Whole(judge.Reader(None, read, own), tmp_path / "file.bin", b"whole", "value")
+
+    def late(path):
+        while True:
+            pass
+
+    faults = {
+        "without the file's name": reads(lambda path: int("x")),
+        "KeyError": reads(lambda path: {}["x"]),
+        "not what was written": reads(lambda path: "other", own=True),
+        "more than 67,108,864 bytes": reads(lambda path: np.ones(judge.peak() + 2**27, np.uint8)),
+        "more than 0.2 s": reads(late),
+    }
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(judge, "SECONDS", 0.2)
+        patched.setattr(judge, "BYTES", 2**26)
+        for part, of in faults.items():
+            with pytest.raises(judge.Fault, match=part):
+                judge.verdict(of, b"damaged")
+    assert judge.verdict(reads(lambda path: "value", own=True), b"") == "accepted"
+
+
+# experiments
+
+
+def problem(tmp_path, content: str) -> str:
+    (tmp_path / "bad.yaml").write_text(content, encoding="utf-8")
+    (found,) = check.problems_of(tmp_path / "bad.yaml")
+    assert str(tmp_path / "bad.yaml") in found or "bad.yaml" in found
+    return found
+
+
+def laughs(form: str) -> str:
+    levels = [f"a{i}: &a{i} {form % ', '.join([f'*a{i - 1}'] * 9)}" for i in range(1, 13)]
+    return "\n".join(["a0: &a0 {k: 1}", *levels])
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (laughs("[%s]"), "line 5: more than 30 levels or 20,000 values, aliases written out"),
+        (laughs("{<<: [%s]}"), "line 5: more than 30 levels or 20,000 values"),
+        ("a: &a [*a]", "line 1: more than 30 levels"),
+        ("a: " + "[" * 100_000, "line 1: more than 30 levels"),
+        ("a: " + "{a: " * 40, "line 1: more than 30 levels"),
+        ("a: [" + "1, " * 30_000 + "]", "20,000 values"),
+        ("a: " + "x" * document.MOST_BYTES, "more than 262,144 bytes"),
+        ("a: !!python/object/apply:os.abort []", "the tag tag:yaml.org,2002:python/object/apply:os.abort"),
+        ("a: !!binary aGk=", "the tag"),
+        (f"a: {2**63}", "line 1: a whole number of more than 64 bits"),
+        (f"a: {'9' * 5000}", "not readable as YAML"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_text_that_would_grow_or_act_is_refused_before_it_does(tmp_path, content, part):
+    assert part in problem(tmp_path, content)
+
+
+def test_aliases_and_merges_within_bounds_are_read(tmp_path):
+    text = "a: &a {x: 1, y: [2, 3]}\nb: {<<: *a, x: 4}\nc: [*a, *a]\nd: -9223372036854775808\n"
+    assert document.parse(text) == (
+        {"a": {"x": 1, "y": [2, 3]}, "b": {"x": 4, "y": [2, 3]}, "c": [{"x": 1, "y": [2, 3]}] * 2, "d": -(2**63)},
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"replicas": {"seeds": 10**9}, "block": 1}, "blocks: at most 1,000,000"),
+        ({"replicas": {"seeds": 10**9}, "block": 10**9}, "replicas of a block: at most 10,000,000"),
+        ({"grid": {"steps": [*range(1, 500)], "width": [*range(1, 500)]}, "fixed": {}}, "cases: at most 100,000"),
+    ],
+)
+def test_settings_that_multiply_out_to_too_much_are_counted_and_not_made(tmp_path, monkeypatch, changes, part):
+    add_studies(monkeypatch)
+    path = write(
+        tmp_path, {**PROBE, "grid": {"kind": ["a"]}} | ({"fixed": {}} if "fixed" in changes else {}), **changes
+    )
+    assert any(part in found for found in check.problems_of(path))
+
+
+@pytest.mark.parametrize("key", ["figures", "fixed"])
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "a\n", "x" * 101, "A"])
+def test_a_name_that_could_become_another_path_is_refused(tmp_path, monkeypatch, key, name):
+    add_studies(monkeypatch)
+    path = write(tmp_path, EVERYTHING, **{key: {name: EVERYTHING["figures"]["far"]}})
+    assert any("wanted a name of a-z, 0-9 and _" in found for found in check.problems_of(path))
+
+
+def test_a_corpus_whose_path_is_too_long_is_refused(tmp_path):
+    path = write(tmp_path, TINY, study="sparsity", fixed={"corpus": "x" * 5000})
+    assert any("fixed.corpus: got" in found for found in check.problems_of(path))
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", "/dev/zero"):
+        with pytest.raises(ValueError, match="not a regular file"):
+            files.read_bytes(path, 10)
+    assert "not a regular file" in check.problems_of(tmp_path / "pipe.yaml")[0]
+    assert stat.S_ISFIFO(os.stat(tmp_path / "pipe.yaml").st_mode)
+
+
+# records and tables
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b'{"a": 1, "a": 2}', "a key stands twice"),
+        (b'{"a": ' + b"9" * 30 + b"}", "more than 64 bits"),
+        (b"[" * 100_000, "recursion"),
+        (b'{"a": 1, "record_sha256": "0"}', "it was damaged or changed"),
+    ],
+)
+def test_json_that_is_not_meant_is_refused(tmp_path, content, part):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=f"a.json: .*{part}"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_a_record_without_its_checksum_is_read_as_json_and_not_as_a_record(tmp_path):
+    path = files.write_record(tmp_path / "a.json", {"x": [1, 2.5, None], 3: "ä"})
+    assert files.read_record(path) == {"x": [1, 2.5, None], "3": "ä"}
+    assert files.read_json(path).keys() == {"x", "3", files.SUM}
+    files.write_json(path, {"x": 1})
+    assert files.read_json(path) == {"x": 1}
+    with pytest.raises(ValueError, match="a.json: has no record_sha256"):
+        files.read_record(path)
+
+
+def test_a_table_of_very_many_equal_rows_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    parquet.write_table(pa.table({"a": np.zeros(10_000)}), tmp_path / "a.parquet")
+    assert len(results.read(tmp_path / "a.parquet")) == 10_000
+    monkeypatch.setattr(results, "MOST_CELLS", 9_999)
+    with pytest.raises(ValueError, match="a.parquet: not a whole parquet file .10,000 cells, at most 9,999"):
+        results.read(tmp_path / "a.parquet")
+
+
+def test_a_block_of_another_case_is_not_taken_for_its_own(tmp_path, monkeypatch):
+    add_studies(monkeypatch)
+    expanded = experiment.expand(write(tmp_path, PROBE))
+    first, *_, other = experiment.blocks_of(expanded)[:4]
+    for block in (first, other):
+        run.run_block(tmp_path, expanded, block)
+    ours, theirs = (results.block_path(tmp_path, expanded, block) for block in (first, other))
+    for kind in (".parquet", ".json"):
+        ours.with_suffix(kind).write_bytes(theirs.with_suffix(kind).read_bytes())
+    assert not run.is_done(tmp_path, expanded, first) and run.is_done(tmp_path, expanded, other)
+    with pytest.raises(ValueError, match=f"{first.seeds}.json: is that of another block"):
+        results.block_record(ours)
+
+
+# data
+
+
+@pytest.mark.parametrize("shape", [(2**16, 2**16, 2**16, 2**16), (), (1,) * 5])
+def test_idx_sizes_that_wrap_around_or_are_too_many_are_refused(shape):
+    head = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
+    with pytest.raises(ValueError, match="^pixels: "):
+        formats.idx(head + (b"" if len(shape) == 4 else b"1"), "pixels")
+
+
+def test_a_small_gzip_of_much_is_refused():
+    packed = gzip.compress(bytes(2**20), mtime=0)
+    assert corpora.gunzip(packed, "x.gz", 2**20) == bytes(2**20)
+    with pytest.raises(ValueError, match="x.gz: more than 1,048,575 bytes decompressed"):
+        corpora.gunzip(packed, "x.gz", 2**20 - 1)
+
+
+def element(kind: int, data: bytes) -> bytes:
+    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+@pytest.mark.parametrize("shape", [(2**28, 1), (2**31 - 1,) * 2, (-1, 3), (0, 1)])
+def test_matlab_sizes_that_the_file_does_not_hold_are_refused(shape):
+    heads = element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<2i", *shape)) + element(1, b"traindata")
+    content = b"MATLAB 5.0".ljust(124) + b"\0\1IM" + element(14, heads)
+    with pytest.raises(ValueError, match="^rolls.mat: "):
+        formats.mat_cells(content, "rolls.mat", ["traindata"])
+
+
+@pytest.mark.parametrize("line", ["ngram 1=" + "9" * 5000, "ngram " + "9" * 5000 + "=1", "ngram 1=-1"])
+def test_counts_of_any_length_are_refused_with_their_line(tmp_path, line):
+    (tmp_path / "a.arpa").write_text(f"\\data\\\n{line}\n\n\\1-grams:\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="a.arpa, line 2: expected ngram"):
+        read_arpa(tmp_path / "a.arpa")
+
+
+def test_a_text_without_spaces_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECURLAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(text.reading, "LONGEST", 1000)
+    (tmp_path / "a.txt").write_text("x" * 2000, encoding="utf-8")
+    with pytest.raises(ValueError, match="a.txt: more than 1,000 characters without a space"):
+        text.load(str(tmp_path / "a.txt"))
+    assert len(text.load(str(tmp_path / "a.txt"), "character").train) == 1800
+
+
+def test_a_damaged_text_in_the_cache_is_told_with_the_folder_to_be_deleted(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECURLAB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.txt").write_text("a b c\n" * 100, encoding="utf-8")
+    text.load(str(tmp_path / "a.txt"))
+    (ids,) = tmp_path.glob("cache/texts/*/train.npy")
+    ids.write_bytes(damage.flip(ids.read_bytes(), random.Random(0)))
+    with pytest.raises(ValueError, match=f"train.npy: its SHA-256 differs .*; delete {ids.parent}"):
+        text.load(str(tmp_path / "a.txt"))
+
+
+def test_a_record_of_the_bench_is_one_that_the_bench_wrote(tmp_path, capsys):
+    files.write_json(tmp_path / "b.json", {"machine": {}, "rows": []})
+    assert main(["bench", "--read", str(tmp_path / "b.json")]) == 2
+    assert "b.json: has no record_sha256" in capsys.readouterr().err
