@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
+from recurlab.kernels.cuda.device import is_on_device
 from recurlab.kernels.target import cached, inlined, start_threads
 from recurlab.layers.checks import expect, expect_choice, expect_size
 
@@ -117,11 +118,20 @@ def start(rule: str, params: dict) -> dict:
 
 
 def norms(grads: dict) -> np.ndarray:
-    """‖g‖ over all parameters of each replica, (R,), in float64."""
+    """‖g‖ over all parameters of each replica, (R,), in float64; the gradients may lie on a GPU."""
+    if is_on_device(next(iter(grads.values()))):
+        return _on_gpu().norms(grads, LANES)
     squares = np.zeros(len(next(iter(grads.values()))))
     for g in grads.values():
         _squares()(np.ascontiguousarray(g).reshape(len(g), -1), squares)
     return np.sqrt(squares)
+
+
+def _on_gpu():
+    """The module for arrays on a GPU: numba.cuda is loaded by those who have one."""
+    from recurlab.layers import device_learning
+
+    return device_learning
 
 
 def clip_factors(norms: np.ndarray, threshold: np.ndarray) -> np.ndarray:
@@ -138,10 +148,15 @@ def update(rule: str, k: int, params: dict, grads: dict, slots: dict, learning_r
     """Update number k = 1, 2, … of all replicas, in place: g is first scaled by `factors`, then clamped to ± `limits`.
 
     learning_rate, factors, limits (R,); an infinite limit clamps nothing, and a replica with factor 0 stays as it is.
+    Parameters, gradients and slots lie in NumPy or on a GPU.
     """
     expect(k >= 1, "k", k, "1 for the first update")
+    exact = np.array([RULES[rule].constants(rate, k) for rate in learning_rate])
+    if is_on_device(next(iter(params.values()))):
+        _on_gpu().update(RULES[rule].update, params, grads, slots, exact, factors, limits)
+        return
     for name, p in params.items():
-        constants = np.array([RULES[rule].constants(rate, k) for rate in learning_rate]).astype(p.dtype)
+        constants = exact.astype(p.dtype)
         flat = p.reshape(len(p), -1), np.ascontiguousarray(grads[name]).reshape(len(p), -1), slots[name]
         expect(np.shares_memory(flat[0], p), f"params[{name!r}]", "strided", "a contiguous array")
         _updates(rule)(*flat, constants, factors.astype(p.dtype), limits.astype(p.dtype))

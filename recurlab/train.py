@@ -78,6 +78,8 @@ class Job(NamedTuple):
     plan: Plan
     gradients: Gradients
     measure: Measure
+    to_gpu: Callable | None
+    to_host: Callable | None
 
 
 @dataclass
@@ -143,7 +145,14 @@ def train(
     """
     seeds = np.asarray(seeds)
     plan = check_plan(plan, len(seeds))
-    job = Job(seeds, source, plan, gradients or plain_gradients(net, plan), measure or (lambda *_: {}))
+    job = Job(
+        seeds,
+        source,
+        plan,
+        gradients or plain_gradients(net, plan),
+        measure or (lambda *_: {}),
+        *_transfers(net, plan, gradients),
+    )
     notes = journal.current()
     part = notes.begin()
     state = _recalled(notes.recall(part)) or _begun(job, params, carried or {})
@@ -213,13 +222,31 @@ def _interval(job: Job, state: State) -> dict[str, np.ndarray]:
     plan, count = job.plan, len(state.live)
     sums, frozen = {name: np.zeros(count) for name in MEASURED}, np.zeros(count, bool)
     first, last = state.update, min(state.update + plan.every, plan.updates)
+    _move(state, job.to_gpu)
     for update in range(first, last):
         found = _update(job, state, update, frozen)
         for name, values in found.items():
             sums[name] = np.maximum(sums[name], values) if name == "largest_norm" else sums[name] + values
         frozen |= _note_divergence(state, update, frozen, found)
+    _move(state, job.to_host)
     state.update = last
     return {name: total if name == "largest_norm" else total / (last - first) for name, total in sums.items()}
+
+
+def _move(state: State, there: Callable | None) -> None:
+    """Parameters and slots to the GPU for the updates between two points, and back; None: they stay in NumPy."""
+    if there is not None:
+        state.params, state.slots = ({name: there(a) for name, a in own.items()} for own in (state.params, state.slots))
+
+
+def _transfers(net: Network, plan: Plan, gradients: Gradients | None) -> tuple[Callable | None, Callable | None]:
+    """How arrays get to the GPU and back; none where the layer is not on one, or the gradients need NumPy arrays."""
+    plain = gradients is None and plan.truncation is None and plan.penalty is None
+    if net.layer.device == "cpu" or not plain:
+        return None, None
+    from recurlab.kernels.cuda import target  # numba.cuda, for those who have a GPU
+
+    return target.to_device, target.to_host
 
 
 def _update(job: Job, state: State, update: int, frozen: np.ndarray) -> dict[str, np.ndarray]:

@@ -147,6 +147,49 @@ def resident(names, dtype, fast):
             yield f"{cell} {name}", kernel, signature_of(name, dtype, RESIDENT)
 
 
+def learning(names, dtype, fast):
+    """The same of what training does beside the layer, with every loss and rule."""
+    from numba import float64, types
+
+    from recurlab.kernels.cuda import learning
+    from recurlab.layers import loss
+    from recurlab.optimise import RULES
+
+    flat, whole = arguments(dtype)["flat"], arguments(dtype)["lengths"]
+    number, of = whole.dtype, {k: types.Array(flat.dtype, k, "C") for k in (1, 2, 3)}
+    exact = {k: types.Array(float64, k, "C") for k in (1, 2, 3)}
+    plain = {
+        "gather": (whole, number, flat, flat),
+        "scatter": (whole, number, flat, flat),
+        "read_out": (*[number] * 3, *[flat] * 4),
+        "weight_gradients": (*[number] * 3, *[flat] * 3),
+        "bias_gradients": (*[number] * 2, *[flat] * 2),
+        "x_gradients": (*[number] * 3, *[flat] * 3),
+    }
+    for name, signature in plain.items():
+        yield name, learning.compiled(getattr(learning, name)), signature
+    yield "exact mean", learning.compiled(learning.mean), (exact[3], exact[1], exact[2])
+    yield "exact square", learning.compiled(learning.square), (number, flat, exact[1])
+    yield "exact add_lanes", learning.compiled(learning.add_lanes), (number, exact[1], exact[1])
+    classes = types.Array(number, 2, "C")
+    for position, targets in ((loss._cross_entropy, classes), (loss._squared_error, of[3]), (loss._bernoulli, of[3])):
+        kernel = learning.compiled(learning.judge, position.__name__, position=position)
+        yield f"exact judge {position.__name__}", kernel, (of[3], targets, exact[2], exact[1], exact[3], of[3])
+    for name, rule in RULES.items():
+        yield f"update {name}", learning.update_by(rule.update), (*[of[2]] * 4, of[1], of[1])
+
+
+def drawing(names, dtype, fast):
+    """The same of random numbers, which are float64 in any case."""
+    from numba import types, uint64
+
+    from recurlab.kernels.cuda import draw
+
+    signature = (types.Array(uint64, 1, "C"), uint64, uint64, arguments("float64")["flat"])
+    for function in (draw.fill_uniforms, draw.fill_normals):
+        yield f"exact {function.__name__}", draw.compiled(function), signature
+
+
 def bench(names, dtype, fast):
     """The same of what measures the card."""
     from recurlab.bench.gpu import ceiling
@@ -157,7 +200,14 @@ def bench(names, dtype, fast):
     yield "copy", kernel(ceiling.copy, "bench"), (flat, flat)
 
 
-KERNELS = {"steps": steps, "products": products, "resident": resident, "bench": bench}
+KERNELS = {
+    "steps": steps,
+    "products": products,
+    "resident": resident,
+    "learning": learning,
+    "drawing": drawing,
+    "bench": bench,
+}
 
 
 def main(capability, dtype, build, family, *names) -> None:

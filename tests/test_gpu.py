@@ -42,8 +42,8 @@ def test_in_the_simulator(path):
 # what compiled kernels take
 
 # The most of all cells; for threads that hold weights what launches of 384 and 256 threads leave each.
-REGISTERS = {"steps": {"forward": 112, "backward": 192}, "resident": {"forward": 168, "backward": 255}}
-OTHERS = 40
+REGISTERS = {"steps": {"forward": 128, "backward": 192}, "resident": {"forward": 168, "backward": 255}}
+OTHERS = {"products": 48, "learning": 80, "drawing": 64, "bench": 32}
 
 
 def figures_of(capability, dtype, build, family, names):
@@ -53,11 +53,14 @@ def figures_of(capability, dtype, build, family, names):
 
 
 def assert_within(found, dtype, registers):
-    """Zero spills, stack, local memory and calls, no float64 beside float32, and no more registers than are allowed."""
+    """Zero spills, stack, local memory and calls, and no more registers than are allowed.
+
+    No float64 beside float32 but in what is exact: sums of losses and norms, random numbers.
+    """
     assert found
     for name, figures in found.items():
         limits = gpu_code.LIMITS | {"registers": registers(name.split()[-1]), "shared": gpu_code.SHARED}
-        limits |= {"float64": 0} if dtype == "float32" else {}
+        limits |= {"float64": 0} if dtype == "float32" and not name.startswith("exact") else {}
         assert {key: figures[key] for key in limits if figures[key] > limits[key]} == {}, (name, figures, limits)
 
 
@@ -68,7 +71,7 @@ def assert_within(found, dtype, registers):
 @pytest.mark.parametrize("capability", ["8.0", "9.0"])
 def test_kernels_fit(capability, dtype, family):
     found = figures_of(capability, dtype, "strict", family, list(CELLS))
-    assert_within(found, dtype, lambda kernel: REGISTERS.get(family, {}).get(kernel, OTHERS))
+    assert_within(found, dtype, lambda kernel: OTHERS.get(family) or REGISTERS[family][kernel])
 
 
 @pytest.mark.cuda

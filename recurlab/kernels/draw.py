@@ -64,7 +64,7 @@ def _compiled(function):
     return cached(function, parallel=True)
 
 
-def _address(seeds, purpose: str, step: int) -> tuple:
+def address(seeds, purpose: str, step: int) -> tuple:
     """Seeds (R,), purpose and step as the kernels take them; ValueError for an address out of range."""
     keys = [check_address(Stream(seed, purpose, step))[0] for seed in seeds]
     return np.array(keys, np.uint64), np.uint64(purpose_word(purpose)), np.uint64(step)
@@ -73,7 +73,7 @@ def _address(seeds, purpose: str, step: int) -> tuple:
 def uniforms(seeds, purpose: str, step: int, count: int) -> np.ndarray:
     """`random.uniform(Stream(seeds[r], purpose, step), (count,))` in row r: float64 (R, count)."""
     out = np.empty((len(seeds), -(-count // 2) * 2))
-    _compiled(_fill_uniforms)(*_address(seeds, purpose, step), out)
+    _compiled(_fill_uniforms)(*address(seeds, purpose, step), out)
     return np.ascontiguousarray(out[:, :count])
 
 
@@ -81,7 +81,7 @@ def integers(seeds, high: int, purpose: str, step: int, count: int) -> np.ndarra
     """`random.integers(Stream(seeds[r], purpose, step), high, (count,))` in row r: int64 (R, count)."""
     check_high(high)
     out = np.empty((len(seeds), -(-count // 4) * 4), np.int64)
-    _compiled(_fill_integers)(*_address(seeds, purpose, step), np.uint64(high), out)
+    _compiled(_fill_integers)(*address(seeds, purpose, step), np.uint64(high), out)
     return np.ascontiguousarray(out[:, :count])
 
 

@@ -51,7 +51,9 @@ def _history(n) -> int:
 
 
 def replica_groups(layer: Recurrent, replicas: int, steps: int, batch: int) -> list[slice]:
-    """The replicas in groups whose tapes fit GROUP_BYTES, or one for each thread."""
+    """The replicas in groups whose tapes fit GROUP_BYTES, or one for each thread; all at once for a GPU."""
+    if layer.device != "cpu":
+        return [slice(0, replicas)]
     size = max(cpu.most_threads(), GROUP_BYTES // memory_bytes(layer, steps, batch)["tape"])
     return [slice(first, min(first + size, replicas)) for first in range(0, replicas, size)]
 

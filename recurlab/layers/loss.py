@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 from numba import prange
 
+from recurlab.kernels.cuda.device import is_on_device
 from recurlab.kernels.target import cached, inlined, start_threads
 from recurlab.layers.checks import expect
 from recurlab.layers.matrices import with_replicas
@@ -96,6 +97,10 @@ def _compiled(position):
 
 def _run(position, outputs, targets, weights):
     """Loss, error and gradient by `_mean` of `position`, the function of one loss; targets (R or 1, N[, O])."""
+    if is_on_device(outputs):
+        from recurlab.layers import device_loss  # numba.cuda, for those who have a GPU
+
+        return device_loss.run(position, outputs, targets, checked_weights(weights, *outputs.shape[:2]))
     outputs, weights = with_replicas(outputs, 2), checked_weights(weights, *outputs.shape[:2])
     parts, means = np.empty((2, *outputs.shape[:2])), np.empty((2, len(outputs)))
     gradient = np.empty_like(outputs)

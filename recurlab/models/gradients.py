@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recurlab.kernels.cuda.device import is_on_device
 from recurlab.kernels.denormals import SUPPORTED
 from recurlab.layers.checks import expect, expect_size
 from recurlab.layers.footprint import replica_groups, row_groups
@@ -74,9 +75,14 @@ def loss_and_gradients(
 ) -> Result:
     """The mean loss of each replica over what counts in the batch, and the gradient of loss + weight · penalty.
 
-    Replicas go in groups whose tapes stay in the cache; none sees another, so their bits do not depend on it.
+    Replicas go in groups whose tapes stay in the cache; none sees another, so their bits do not depend on it. Where the
+    parameters lie on a GPU, gradients do, too; there truncation, penalty and dropout are refused.
     """
     replicas, (steps, rows) = len(params["bias_out"]), batch.x.shape[-3:-1]
+    if is_on_device(params["bias_out"]):
+        plain = truncation is None and penalised is None and not any(part is not None for part in dropped)
+        expect(plain, "params", "arrays on a GPU", "NumPy arrays with truncation, penalty or dropout")
+        return _on_gpu(net, params, batch)
     found = []
     for group in replica_groups(net.layer, replicas, steps, rows):
         own, part = {name: array[group] for name, array in params.items()}, of_replicas(net, batch, group)
@@ -86,6 +92,14 @@ def loss_and_gradients(
         else:
             found.append(_truncated(net, own, part, truncation, weight, of_group(dropped, group)))
     return found[0] if len(found) == 1 else _joined(found)
+
+
+def _on_gpu(net: Network, params: dict, batch: Batch) -> Result:
+    """The same, of all replicas at once, where the parameters are."""
+    from recurlab.models import device_gradients  # numba.cuda, for those who have a GPU
+
+    loss, error, grads = device_gradients.whole(net, params, batch)
+    return Result(loss, error, np.zeros(len(loss)), grads)
 
 
 def _joined(parts: list[Result]) -> Result:

@@ -19,8 +19,8 @@ needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is no
 def test_a_dry_run(tmp_path, capsys):
     path, page = tmp_path / "gpu.json", tmp_path / "page.md"
     page.write_text("<!-- bench -->\n<!-- end of bench -->\n")
-    line = ["bench", "--device", "cuda", "--cells", "lstm,rnn_relu", "--rounds", "1", "--quick", "--json", str(path)]
-    assert main([*line, "--markdown", str(page)]) == 0
+    line = ["bench", "--device", "cuda", "--threads", "1", "--cells", "lstm,rnn_relu", "--rounds", "1", "--quick"]
+    assert main([*line, "--json", str(path), "--markdown", str(page)]) == 0
     record, shown = json.loads(path.read_text()), capsys.readouterr().out
     assert record["machine"]["gpu"]["name"].startswith("Numba's simulator") and "in which times mean nothing" in shown
     assert {(row["suite"], row["cell"]) for row in record["rows"]} == {
@@ -37,7 +37,7 @@ def test_a_dry_run(tmp_path, capsys):
 
 
 def test_suites_of_the_cpu_are_refused(capsys):
-    assert main(["bench", "--device", "cuda", "scaling"]) == 2
+    assert main(["bench", "--device", "cuda", "--threads", "1", "scaling"]) == 2
     assert capsys.readouterr().err == "recurlab: suite: expected one of single, sweep, got 'scaling'\n"
 
 

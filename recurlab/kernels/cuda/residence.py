@@ -16,7 +16,7 @@ from recurlab.kernels.cuda.registers import COLUMNS
 SHARED = 48 * 1024  # bytes
 MOST_THREADS = 256  # of a block: 255 registers each
 THREADS = 128  # of a block that several replicas share
-SLICES = {4: (8, 16, 32), 8: (8, 16)}  # numbers of a column that a thread may hold, by bytes of a number
+SLICES = {4: (8, 16, 32), 8: (8, 12)}  # numbers of a column that a thread may hold, by bytes of a number
 ROWS = {4: 8, 8: 4}  # of a tile of dW_hh
 FUSED = 16 * 1024  # bytes of W_ih for which the input's product is computed on the chip, too
 
@@ -126,7 +126,7 @@ def _back(structure: Structure, n: Sizes, rows: int, count: int, bytes_each: int
     """left: (rows, width), width at least P·H; sums: (parts, rows, H); ends: (S, rows, H); old: (rows, old_width)."""
     columns, planes = structure.GATES * n.hidden, structure.PLANES * n.hidden
     parts, pairs, fused = -(-columns // count), -(-n.hidden // 2), _fused(structure, n, bytes_each)
-    width, old_width = max(parts * count, _rounded(planes, COLUMNS)), _rounded(n.hidden, ROWS[bytes_each])
+    width, old_width = _rounded(max(parts * count, planes), COLUMNS), _rounded(n.hidden, ROWS[bytes_each])
     old = rows * width
     sums = old + rows * old_width
     ends = sums + parts * rows * n.hidden

@@ -68,7 +68,7 @@ if SIMULATED:
 
     def _as_argument(value):
         if is_on_device(value):
-            return Flat(value._ary)
+            return Flat(value._ary) if value.ndim == 1 else value
         return type(value)(*as_arguments(value)) if isinstance(value, tuple) else value
 
     def exp(x):
