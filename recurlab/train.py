@@ -242,7 +242,7 @@ def _move(state: State, there: Callable | None) -> None:
 def _transfers(net: Network, plan: Plan, gradients: Gradients | None) -> tuple[Callable | None, Callable | None]:
     """How arrays get to the GPU and back; none where the layer is not on one, or the gradients need NumPy arrays."""
     plain = gradients is None and plan.truncation is None and plan.penalty is None
-    if net.layer.device == "cpu" or not plain:
+    if not plain or net.layer.device == "cpu":  # a model with gradients of its own need not be a Network
         return None, None
     from recurlab.kernels.cuda import target  # numba.cuda, for those who have a GPU
 
