@@ -372,6 +372,7 @@ LARGE = {
     ),
     "long names": ("points", {"labels": {"rnn_tanh": "Elman network with tanh", "lstm": "long short-term memory"}}),
     "log ticks": ("shares", {"x": "length", "xscale": "log"}),
+    "close log ticks": ("shares", {"x": "length", "xscale": "log"}),
     "top legend": ("lines", {"legend": "top", "title": "Decay"}),
 }
 
@@ -382,7 +383,7 @@ def sample_figure(name):
     if kind == "plane":
         table = pd.concat([table.assign(number=k) for k in range(8)] if "number" in change.values() else [table])
     if kind == "shares":
-        table["length"] = 2 ** (table["lag"] // 8 + 4)
+        table["length"] = 2 ** (table["lag"] // 8 + 4) + 1000 * (name == "close log ticks")
     table = table[table["lag"] == 36] if "where" in figure else table
     return figure, table
 

@@ -137,9 +137,21 @@ def _ticks(axes, rows, figure: dict, inches: float) -> None:
     elif scale == "log" and "x" in figure:
         places = sorted(rows[figure["x"]].dropna().unique())
         if len(places) <= FEW:
-            axes.set_xticks(places, [f"{place:g}" for place in places])
+            named = _with_room({place: f"{place:g}" for place in places}, inches)
+            axes.set_xticks([*named], [*named.values()])
             axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _with_room(named: dict[float, str], inches: float) -> dict[float, str]:
+    """The places of a logarithmic axis, from the left, whose labels stand clear of the one before."""
+    scale = math.log(max(named) / min(named)) / inches if len(named) > 1 and min(named) > 0 else 0.0
+    kept: dict[float, str] = {}
+    for place, name in named.items():
+        before = next(reversed(kept), None)
+        if not (scale and before) or math.log(place / before) >= scale * (len(name) + 1) * LETTER:
+            kept[place] = name
+    return kept
 
 
 def _clear_unused(grid, used: int) -> None:
