@@ -137,9 +137,17 @@ def run_blocks(folder, experiment: Experiment, blocks: list[Block], jobs: int, t
 
 def _listen(told, tell: Tell) -> None:
     """Pass on what workers tell until None comes."""
-    while (news := told.get()) is not None:
+    while (news := _next(told)) is not None:
         if tell is not None:
             tell(*news)
+
+
+def _next(told):
+    """What a worker tells next; None at the end, and where an interrupted run has closed the queue or cut it off."""
+    try:
+        return told.get()
+    except (OSError, EOFError):
+        return None
 
 
 def _attempt_in_worker(folder, experiment: Experiment, block: Block, threads: int) -> str:
