@@ -5,6 +5,7 @@ import math
 
 from recurlab import rows
 from recurlab.experiment import Experiment
+from recurlab.markup import markdown_table
 
 ROWS_SHOWN = 60  # in summary.md and summary.html; summary.csv has all of them
 STYLE = """body {font: 14px/1.4 sans-serif; margin: 2em} table {border-collapse: collapse}
@@ -57,8 +58,7 @@ def csv(frame) -> str:
 def markdown(title: str, question: str, frame) -> str:
     """Title, question and at most ROWS_SHOWN rows, numbers to four digits."""
     lines = [f"# {title}", "", question, "", "Means over seeds with 95 % t intervals; n counts seeds.", ""]
-    lines += [_line(frame.columns), _line("---" for _ in frame.columns)]
-    lines += [_line(str(_short(value)).replace("|", "\\|") for value in row) for row in _first(frame)]
+    lines += markdown_table(frame.columns, ((str(_short(value)) for value in row) for row in _first(frame)))
     return "\n".join([*lines, *_left_out(frame)]) + "\n"
 
 
@@ -78,10 +78,6 @@ def page(title: str, text: str, frame) -> str:
 def _cell(value) -> str:
     kind = "" if isinstance(value, str) else ' class="number"'
     return f"<td{kind}>{html.escape(str(_short(value)))}</td>"
-
-
-def _line(cells) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _first(frame) -> list[tuple]:

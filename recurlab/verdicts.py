@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from recurlab.files import read_json, write_bytes
+from recurlab.markup import markdown_table
 
 PAGE = "README.md"
 HEAD = ("claim", "source", "estimator", "estimate", "95 % interval", "n", "p", "claimed", "verdict")
@@ -39,11 +40,9 @@ def _claims(place: Path) -> list[dict[str, str]]:
 def _counts(claims: dict[Path, list[dict]]) -> list[str]:
     """A table of the experiments with the number of their claims by verdict."""
     kinds = ("reproduced", "not reproduced", "undetermined")
-    lines = [_line(("experiment", *kinds)), _line(("---",) * (1 + len(kinds)))]
-    for place, rows in claims.items():
-        found = Counter(row["verdict"] for row in rows)
-        lines.append(_line((f"[{place.parent.name}](#{place.parent.name})", *(str(found[kind]) for kind in kinds))))
-    return lines
+    counts = {place.parent.name: Counter(row["verdict"] for row in rows) for place, rows in claims.items()}
+    lines = [(f"[{name}](#{name})", *(str(found[kind]) for kind in kinds)) for name, found in counts.items()]
+    return markdown_table(("experiment", *kinds), lines)
 
 
 def _part(place: Path, rows: list[dict]) -> list[str]:
@@ -54,8 +53,7 @@ def _part(place: Path, rows: list[dict]) -> list[str]:
     took = f"{run['core_seconds'] / HOURS:.1f} core-hours on {', '.join(run['cpus'])}"
     origin = f"Scale {place.name}, seeds {record['seeds']}, {took}, commit {record['commit'][:12]}."
     told = [settings["question"], *([f"Source: {source}."] if source else []), origin]
-    table = [_line(HEAD), _line("---" for _ in HEAD), *(_line(_cells(row, source)) for row in rows)]
-    return ["", f"## {place.parent.name}", "", *told, "", *table]
+    return ["", f"## {place.parent.name}", "", *told, "", *markdown_table(HEAD, (_cells(row, source) for row in rows))]
 
 
 def _cells(row: dict[str, str], source: str) -> tuple[str, ...]:
@@ -68,7 +66,3 @@ def _cells(row: dict[str, str], source: str) -> tuple[str, ...]:
 def _short(text: str) -> str:
     """A number to three digits, at most 12 of them after the point; nothing as nothing."""
     return f"{round(float(text), 12):.3g}" if text else ""
-
-
-def _line(cells) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -96,7 +96,7 @@ def arguments(dtype):
 # The arguments of each kernel, in order, by the names of `arguments`.
 SIGNATURES = {
     "forward": "n norm weights seq" + 6 * " flat",
-    "backward": "n norm weights seq flat flat flat work flat flat flat",
+    "backward": "n norm weights seq flat flat flat work flat flat",
     "project": "n weights seq flat",
     "recurrent_gradients": "n lengths flat flat flat flat",
     "input_gradients": "n lengths flat flat flat",

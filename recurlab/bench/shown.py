@@ -4,6 +4,7 @@ from pathlib import Path
 
 from recurlab.bench.case import Case
 from recurlab.files import write_text
+from recurlab.markup import markdown_table
 
 BEGIN, END = "<!-- bench -->", "<!-- end of bench -->"  # lines of a page between which its tables stand
 SIZES = ("cell", "dtype", "T", "B", "H", "I", "R")
@@ -110,8 +111,7 @@ def _missing(machine: dict) -> list[str]:
 
 def _markdown_table(rows: list[dict]) -> str:
     """Rows with equal keys; floats to four digits."""
-    lines = [rows[0], ["---"] * len(rows[0]), *(map(_cell, row.values()) for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join(markdown_table(rows[0], (map(_cell, row.values()) for row in rows)))
 
 
 def _cell(value) -> str:

@@ -146,12 +146,12 @@ def back_pass(run: DevicePass, dy, d_ends, dx, grads) -> None:
     n, none = run.n, target.empty(0, run.x.dtype)
     sums = _empty_sums(run)
     if not run.starts:
-        _back_through(run, dy, d_ends, dx, grads, sums, none)
+        _back_through(run, dy, d_ends, dx, grads, sums)
     else:
         final = _copied(run.starts[0])
         for part, start in zip(reversed(segments(n)), reversed(run.starts), strict=True):
             again = _run_segment(run, part, start, final, none)
-            _back_through(again, dy, d_ends, dx, grads, sums, none)
+            _back_through(again, dy, d_ends, dx, grads, sums)
     _finish(run, sums, grads)
 
 
@@ -173,7 +173,7 @@ def _empty_sums(run: DevicePass) -> Sums:
     return Sums(*(target.zeros(shape, dtype) for shape in (planes, vectors, norm)), chip)
 
 
-def _back_through(run: DevicePass, dy, d_ends, dx, grads, sums: Sums, history) -> None:
+def _back_through(run: DevicePass, dy, d_ends, dx, grads, sums: Sums) -> None:
     """Back through the steps that a pass holds."""
     n, structure = run.n, layout.structure_of(run.cell)
     n = n._replace(width=n.width if dy.size else 0)
@@ -184,11 +184,11 @@ def _back_through(run: DevicePass, dy, d_ends, dx, grads, sums: Sums, history) -
     if run.residence:
         resident_passes.back_steps(run, n, seq, *flat, d_a, sums.chip)
     else:
-        _back_steps(run, n, seq, *flat, d_a, sums.norm, history.reshape(-1))
+        _back_steps(run, n, seq, *flat, d_a, sums.norm)
     _add_gradients(run, d_a, dx, grads, sums)
 
 
-def _back_steps(run: DevicePass, n: Sizes, seq: Sequence, d_ends, d_vectors, d_a, d_norm, history) -> None:
+def _back_steps(run: DevicePass, n: Sizes, seq: Sequence, d_ends, d_vectors, d_a, d_norm) -> None:
     """Fill d_a, add to d_vectors and d_norm, bring d_ends from final to initial; all arrays but d_norm flat."""
     dtype, structure = run.x.dtype, layout.structure_of(run.cell)
     row = n.replicas * n.batch * n.hidden
@@ -196,7 +196,7 @@ def _back_steps(run: DevicePass, n: Sizes, seq: Sequence, d_ends, d_vectors, d_a
     d_raw = target.empty(row * structure.PLANES if structure.NORM else 0, dtype)
     work = Work(rest, d_raw, d_norm.reshape(-1), target.empty(row if structure.SECOND else 0, dtype))
     kept, states = run.kept.reshape(-1), run.states.reshape(-1)
-    arguments = n, _norm(n, dtype), run.weights, seq, kept, states, d_ends, work, d_vectors, d_a, history
+    arguments = n, _norm(n, dtype), run.weights, seq, kept, states, d_ends, work, d_vectors, d_a
     target.launch(run.steps.backward, n.replicas * n.slices, n.rows * n.hidden, *arguments)
 
 

@@ -12,16 +12,6 @@ from recurlab.kernels.cuda.target import cuda, load, store
 from recurlab.maths import ONE, ZERO
 
 
-def _record(n, at, d_ends, history, s):
-    """The gradients of the states behind s steps into a history like the states, if one is wanted."""
-    plane = (n.steps + 1) * n.batch * n.hidden
-    for i in range(at.first, at.count if history.size else 0, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
-        to = place_of(n, at.replica, STATES, n.steps + 1, s, b) + j
-        for v in range(STATES):
-            store(history, to + v * plane, load(d_ends, end_place(n, at.replica, v, b) + j))
-
-
 def _enter(n, at, seq, d_ends, s):
     """d_h += dy."""
     for i in range(at.first, at.count if n.width else 0, at.step):
@@ -160,14 +150,13 @@ def _hidden_product(n, at, weights, seq, d_a, d_ends, s):
             store(d_ends, to, total)
 
 
-def backward(n, norm, weights, seq, kept, states, d_ends, work, d_vectors, d_a, history):
+def backward(n, norm, weights, seq, kept, states, d_ends, work, d_vectors, d_a):
     """All steps of some rows of a replica backwards: fills d_a, adds to d_vectors, d_ends from final to initial."""
     r, row = cuda.blockIdx.x // n.slices, cuda.blockIdx.x % n.slices * n.rows
     at = Thread(r, row, cuda.threadIdx.x, min(n.rows, n.batch - row) * n.hidden, cuda.blockDim.x)
     for done in range(n.steps):
         s = n.steps - 1 - done
         enter(n, at, seq, d_ends, s)
-        record(n, at, d_ends, history, s + 1)
         if NORM:
             retreat(n, at, weights, seq, kept, states, d_ends, work.rest, d_vectors, work.d_raw, 1, s, 0)
             cuda.syncthreads()
@@ -182,11 +171,9 @@ def backward(n, norm, weights, seq, kept, states, d_ends, work, d_vectors, d_a, 
             cuda.syncthreads()
         if RECURRENT:
             hidden_product(n, at, weights, seq, d_a, d_ends, s)
-    record(n, at, d_ends, history, 0)
 
 
 HELPERS = (
-    _record,
     _enter,
     _share_out,
     _add_rest,
