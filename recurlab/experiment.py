@@ -240,6 +240,12 @@ def outputs_of(experiment: Experiment) -> list[str]:
     return ["table.parquet", *claims, *(f"figures/{name}.svg" for name in experiment.figures)]
 
 
+def targets_of(experiment: Experiment) -> list[str]:
+    """The same as the workflow's rules make it: the figures are one folder, drawn by one job."""
+    files = [name for name in outputs_of(experiment) if not name.startswith("figures/")]
+    return [*files, *(["figures"] if experiment.figures else [])]
+
+
 def settings_columns(experiment: Experiment) -> list[str]:
     """The table's columns that hold settings of a case: its fixed and grid parameters, sorted by name."""
     return sorted({name for case in experiment.cases for name in case.parameters})

@@ -80,10 +80,10 @@ def _is_of_workflow(options, root) -> bool:
 
 def _workflow(options, chosen) -> list[str]:
     """The command with which Snakemake makes all files of one experiment, or everything."""
-    from recurlab.experiment import outputs_of
+    from recurlab.experiment import targets_of
 
     folders = {f"results/{each.name}/{each.folder}": each for each in chosen if options.experiment}
-    targets = [f"{folder}/{name}" for folder, each in folders.items() for name in outputs_of(each)]
+    targets = [f"{folder}/{name}" for folder, each in folders.items() for name in targets_of(each)]
     more = shlex.split(options.snakemake or "")
     return [sys.executable, "-m", "snakemake", *targets, *more, "--config", f"scale={options.scale}"]
 

@@ -16,6 +16,7 @@ from recurlab.run import compute_block, is_done
 from recurlab.studies import TIMED
 
 CASES = "cases"
+TIMESTAMP = ".snakemake_timestamp"  # an empty file by which Snakemake tells when a folder was made
 UNRECORDED = (".json", ".log", ".tmp", ".npz")  # records, a job's log, what a killed job leaves; all else has a record
 
 
@@ -72,7 +73,7 @@ def record_problems(folder, experiment: Experiment) -> list[str]:
 
 def _files_of(folder, experiment: Experiment) -> list[Path]:
     places = [Path(folder) / experiment.name / place for place in (CASES, experiment.folder)]
-    return [path for place in places for path in sorted(place.rglob("*")) if path.is_file()]
+    return [path for place in places for path in sorted(place.rglob("*")) if path.is_file() and path.name != TIMESTAMP]
 
 
 def _record(path: Path) -> dict | str:

@@ -69,17 +69,17 @@ CHANGES = {  # what is changed in the file -> the jobs that follow
     "nothing but another scale, in a newer file": ({"scales": {"quick": {"replicas": {"seeds": 2}}}}, {}),
     "a grid value": (
         {"grid": {"cell": ["rnn_tanh", "gru", "lstm"]}},
-        {"block": 2, "table": 1, "claims": 1, "figure": 1, "all": 1, "total": 6},
+        {"block": 2, "table": 1, "claims": 1, "figures": 1, "all": 1, "total": 6},
     ),
     "a seed": (
         {"replicas": {"seeds": 6}},  # the last block, 3-4, becomes 3-5
-        {"block": 2, "table": 1, "claims": 1, "figure": 1, "all": 1, "total": 6},
+        {"block": 2, "table": 1, "claims": 1, "figures": 1, "all": 1, "total": 6},
     ),
     "a new figure and a claim": (
         {"figures": {"near": FIGURE}, "claims": [{**TINY["claims"][0], "at_most": 1}]},
-        {"figure": 1, "claims": 1, "all": 1, "total": 3},
+        {"figures": 1, "claims": 1, "all": 1, "total": 3},
     ),
-    "a caption": ({"figures": {"far": {"caption": "Other words."}}}, {"figure": 1, "all": 1, "total": 2}),
+    "a caption": ({"figures": {"far": {"caption": "Other words."}}}, {"figures": 1, "all": 1, "total": 2}),
 }
 
 
@@ -149,7 +149,8 @@ def test_an_experiment_whose_data_are_not_here_is_left_out_with_a_line_that_says
     assert told.returncode == 0, told.stderr
     wanted = "polyphonic_music/JSB_Chorales.mat"
     assert f"chorales is left out: RECURLAB_DATA names no folder with {wanted}" in told.stderr
-    assert jobs(with_chorales) == {"compile": 1, "block": 4, "table": 1, "claims": 1, "figure": 1, "all": 1, "total": 9}
+    expected = {"compile": 1, "block": 4, "table": 1, "claims": 1, "figures": 1, "all": 1, "total": 9}
+    assert jobs(with_chorales) == expected
 
 
 def test_a_wrong_file_stops_the_workflow_before_its_first_job(with_chorales, tmp_path):

@@ -55,7 +55,6 @@ wildcard_constraints:
     experiment="[a-z0-9_]+",
     case="[0-9a-f]{12}",
     seeds=r"\d+-\d+",
-    figure="[a-z0-9_]+",
 
 
 def of(wildcards):
@@ -71,11 +70,11 @@ def timed_experiments():
 
 
 def final_outputs():
-    """Every table, every figure, and the claims of every experiment that has some and whose data are here."""
+    """Tables, claims and figures of every experiment that has some and whose data are here."""
     return [
-        f"{RESULTS}/{name}/{SCALE}/{file}"
+        f"{RESULTS}/{name}/{SCALE}/{target}"
         for name, e in MADE.items()
-        for file in experiments.outputs_of(e)
+        for target in experiments.targets_of(e)
     ]
 
 
@@ -112,13 +111,9 @@ def claims_settings(wildcards):
 
 
 def figure_settings(wildcards):
-    """A figure as the file has it, with what its caption in the report says."""
+    """The figures as the file has them, with what their captions in the report say."""
     e = of(wildcards)
-    return {
-        "figure": e.figures[wildcards.figure],
-        "question": e.question,
-        "seeds": e.seeds,
-    }
+    return {"figures": e.figures, "question": e.question, "seeds": e.seeds}
 
 
 @cache

@@ -1,31 +1,19 @@
-# One job a figure, from the table alone: changing one figure in the experiment file draws that one again.
-rule figure:
+# One job for all figures of an experiment, from the table alone: a process takes 1.8 s to start, a figure 0.3 s to draw.
+rule figures:
     input:
         rules.table.output.rows,
     output:
-        multiext(
-            f"{RESULTS}/{{experiment}}/{SCALE}/figures/{{figure}}",
-            ".pdf",
-            ".csv",
-            ".json",
-        ),
         report(
-            f"{RESULTS}/{{experiment}}/{SCALE}/figures/{{figure}}.svg",
+            directory(f"{RESULTS}/{{experiment}}/{SCALE}/figures"),
+            patterns=["{figure}.{format,svg|png}"],
             caption="../report/figure.rst",
             category="{experiment}",
-            labels={"what": "{figure}", "format": "svg"},
-        ),
-        report(
-            f"{RESULTS}/{{experiment}}/{SCALE}/figures/{{figure}}.png",
-            caption="../report/figure.rst",
-            category="{experiment}",
-            labels={"what": "{figure}", "format": "png"},
+            labels={"what": "{figure}", "format": "{format}"},
         ),
     log:
-        f"{RESULTS}/{{experiment}}/{SCALE}/figures/{{figure}}.log",
+        f"{RESULTS}/{{experiment}}/{SCALE}/figures.log",
     localrule: True
     params:
         settings=figure_settings,
     shell:
-        f"{RECURLAB} figure {{wildcards.experiment}} {{wildcards.figure}} {OPTIONS}"
-        " > {log:q} 2> >(tee -a {log:q} >&2)"
+        f"{RECURLAB} figure {{wildcards.experiment}} {OPTIONS} > {{log:q}} 2> >(tee -a {{log:q}} >&2)"
