@@ -145,6 +145,7 @@ def run(options) -> int:
         print(*(_command(options, block) for block in todo), sep="\n")
         return 0
     require_writable(options.results)
+    todo = todo if options.force else _not_taken_over(experiment, todo, options.results, source)
     jobs = _jobs(experiment, options)
     if min(jobs, len(todo)) > 1:
         _compile(run.compiled_flag(options.results), DTYPES)
@@ -152,6 +153,19 @@ def run(options) -> int:
     if failures:
         return _tell("\n".join([f"{len(failures)} of {len(todo)} blocks failed, the others are kept", *failures]), 1)
     return _finish(experiment, options.results) if whole else 0
+
+
+def _not_taken_over(experiment, todo, folder, source: str) -> list:
+    """The blocks that no other experiment has; what is copied from one is told on stderr."""
+    from recurlab import run
+
+    left = []
+    for block in todo:
+        other = run.take_over(folder, experiment, block, source)
+        left += [] if other else [block]
+        if other:
+            print(f"{experiment.name}: {block.label} is copied from {other}", file=sys.stderr)
+    return left
 
 
 def _jobs(experiment, options) -> int:

@@ -97,11 +97,31 @@ def is_done(folder, experiment: Experiment, block: Block, source: str | None = N
 
     Who asks of many blocks gives their digest, `source`: to form it takes 1 ms.
     """
+    source = source or provenance.source_digest(experiment.study)
+    return _current_record(results.block_path(folder, experiment, block), source) is not None
+
+
+def _current_record(path: Path, source: str) -> dict | None:
+    """The record of a block's file, None unless the file is there, intact, and made by these sources."""
     try:
-        record = results.block_record(results.block_path(folder, experiment, block))
-        return record["source_digest"] == (source or provenance.source_digest(experiment.study))
+        record = results.block_record(path)
+        return record if record["source_digest"] == source else None
     except (OSError, ValueError):
-        return False
+        return None
+
+
+def take_over(folder, experiment: Experiment, block: Block, source: str) -> str:
+    """Copy rows and record of an equal block from another experiment, whose name is returned; "" if there is none.
+
+    A block's rows depend on study, settings, seeds and sources alone: all but the last stand in its path.
+    """
+    path = results.block_path(folder, experiment, block)
+    for twin in sorted(Path(folder).glob(f"*/cases/{block.case.id}/{path.name}")):
+        if record := _current_record(twin, source):
+            write_bytes(path, twin.read_bytes())
+            write_record(path.with_suffix(".json"), record)
+            return twin.relative_to(folder).parts[0]
+    return ""
 
 
 def run_blocks(folder, experiment: Experiment, blocks: list[Block], jobs: int, threads: int, tell: Tell = None):

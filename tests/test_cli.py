@@ -141,6 +141,24 @@ def test_a_run_makes_everything_and_a_second_one_computes_nothing(probe, capsys)
     assert "tiny: 6 of 6" in capsys.readouterr().err
 
 
+def test_blocks_that_another_experiment_has_are_copied_unless_they_are_damaged_or_force_is_given(probe, capsys):
+    assert main(["run", "tiny", "--jobs", "1"]) == 0
+    damaged, *whole = sorted((probe / "results/tiny/cases").rglob("*.parquet"))
+    damaged.write_bytes(whole[0].read_bytes())
+    write(probe / "experiments", PROBE, "other", title="The same by another name")
+    capsys.readouterr()
+    assert main(["run", "other", "--jobs", "1"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("is copied from tiny") == 5 and "other: 1 of 1, case" in told
+    for path in whole:
+        twin = probe / "results/other" / path.relative_to(probe / "results/tiny")
+        assert twin.read_bytes() == path.read_bytes()
+        assert twin.with_suffix(".json").read_bytes() == path.with_suffix(".json").read_bytes()
+    assert main(["run", "other", "--jobs", "1", "--force"]) == 0
+    assert "other: 6 of 6, case" in capsys.readouterr().err
+    assert main(["verify", "other"]) == 0
+
+
 def test_more_seeds_and_values_add_blocks_and_another_scale_shares_them(probe, capsys):
     assert main(["run", "tiny", "--jobs", "1"]) == 0
     write(
