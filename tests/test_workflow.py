@@ -189,6 +189,7 @@ def test_the_report_opens_with_the_claims(project):
     assert "WARNING" not in result.stderr and "ERROR" not in result.stderr
     page = zipfile.ZipFile(project / "report.zip").read("report/report.html").decode()
     assert page.index("What was found") < page.index("they agree") < page.index("reproduced</strong>")
+    assert "Claims: 1 reproduced, 0 not reproduced, 0 undetermined." in page
     assert page.index("reproduced</strong>") < page.index("What was asked") < page.index("How to read the figures")
     assert "Do the gradients *agree*, case_by_case?" in page and "How *far* apart, by_cell |x|." in page
     assert {"claims.html", "summary.html", "far.svg", "far.png"} <= set(re.findall(r"[\w.]+\.(?:html|svg|png)", page))
