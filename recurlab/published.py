@@ -1,7 +1,7 @@
 """Published results: the rows that an experiment's claims rest on, small enough to be committed, and their origin.
 
-They stand in results/published/<experiment>/<scale>/: table.parquet, summary.csv, claims.csv, provenance.json. The rows
-are enough to evaluate the claims again, which `recurlab verify` does.
+They stand in results/published/<experiment>/<scale>/: table.parquet, summary.csv, claims.csv, provenance.json and a PNG of
+every figure. The rows are enough to evaluate the claims again, which `recurlab verify` does; figures show all rows.
 """
 
 import io
@@ -47,6 +47,7 @@ def publish(folder, experiment: Experiment) -> list[Path]:
     kept = claimed_rows(whole, experiment.claims)
     contents = {"table.parquet": results.encode(kept)}
     contents |= {name: (place / name).read_bytes() for name in COPIED if (place / name).is_file()}
+    contents |= _pictures(folder, experiment)
     _refuse_large(experiment, contents)
     target = Path(folder) / FOLDER / experiment.name / experiment.folder
     written = [write_bytes(target / name, content) for name, content in contents.items()]
@@ -61,6 +62,12 @@ def claimed_rows(table, asked: list[dict]):
     frame = results.to_frame(table)
     kept = {row for claim in asked for row in select(frame, claim.get("where")).index}
     return table.take(np.array(sorted(kept))) if asked else table
+
+
+def _pictures(folder, experiment: Experiment) -> dict[str, bytes]:
+    """<figure>.png -> its bytes, every figure drawn anew from the whole table."""
+    drawn = [path for name in experiment.figures for path in outputs.write_figure(folder, experiment, name)]
+    return {path.name: path.read_bytes() for path in drawn if path.suffix == ".png"}
 
 
 def _refuse_unfit(folder, experiment: Experiment) -> None:

@@ -14,7 +14,8 @@ INTRODUCTION = """# Published verdicts
 
 Made by `recurlab publish` from the files in these folders. The rows behind every line are in `table.parquet` beside it;
 `recurlab verify` evaluates the claims on them again. A claim is *reproduced* if its 95 % interval lies in the claimed
-region, *not reproduced* if it lies outside, *undetermined* if it does both. Each p is one-sided.
+region, *not reproduced* if it lies outside, *undetermined* if it does both. Each p is one-sided. Figures show all rows of
+the run, of which the table has those that the claims read.
 """
 
 
@@ -46,14 +47,24 @@ def _counts(claims: dict[Path, list[dict]]) -> list[str]:
 
 
 def _part(place: Path, rows: list[dict]) -> list[str]:
-    """Heading, question, source, what the run took, and one line a claim; a source of its own stands beside a claim."""
+    """Heading, question, source, what the run took, one line a claim (with a source of its own), and the figures."""
     record = read_json(place / "provenance.json")
     settings, run = record["settings"], record["run"]
     source = settings.get("source", "")
     took = f"{run['core_seconds'] / HOURS:.1f} core-hours on {', '.join(run['cpus'])}"
     origin = f"Scale {place.name}, seeds {record['seeds']}, {took}, commit {record['commit'][:12]}."
     told = [settings["question"], *([f"Source: {source}."] if source else []), origin]
-    return ["", f"## {place.parent.name}", "", *told, "", *markdown_table(HEAD, (_cells(row, source) for row in rows))]
+    table = markdown_table(HEAD, (_cells(row, source) for row in rows))
+    return ["", f"## {place.parent.name}", "", *told, "", *table, *_pictures(place, settings.get("figures", {}))]
+
+
+def _pictures(place: Path, figures: dict[str, dict]) -> list[str]:
+    """The figures that were published, each above its caption."""
+    lines = []
+    for name, figure in figures.items():
+        if (place / f"{name}.png").is_file():
+            lines += ["", f"![{name}]({place.parent.name}/{place.name}/{name}.png)", "", f"*{figure['caption']}*"]
+    return lines
 
 
 def _cells(row: dict[str, str], source: str) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ CLAIMS = [
     {"says": "a is what it is", "test": "mean", "y": "value", "where": {"kind": "a", "gain": 0.5}, "at_most": 60},
     {"says": "b is more", "test": "difference", "y": "value", "between": KIND, "where": {"step": 1}, "at_least": 1},
 ]
-FILES = {"table.parquet", "summary.csv", "claims.csv", "provenance.json"}
+FIGURES = {"seen": {"plot": "lines", "caption": "What is seen.", "x": "step", "y": "value"}}
+FILES = {"table.parquet", "summary.csv", "claims.csv", "provenance.json", "seen.png"}
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "Snakefile").touch()
     add_studies(monkeypatch)
     monkeypatch.setattr(provenance, "repository", lambda: {"commit": "c0ffee", "dirty": False})
-    write(tmp_path / "experiments", PROBE, claims=CLAIMS)
+    write(tmp_path / "experiments", PROBE, claims=CLAIMS, figures=FIGURES)
     assert main(["run", "tiny", "--scale", "paper", "--jobs", "1"]) == 0
     return tmp_path
 
@@ -38,7 +39,7 @@ def place(folder):
     return folder / "results" / "published" / "tiny" / "paper"
 
 
-def test_four_files_are_published_with_their_sizes_and_sums(place, capsys):
+def test_all_files_are_published_with_their_sizes_and_sums(place, capsys):
     assert {path.name for path in place.iterdir()} == FILES
     record = read_json(place / "provenance.json")
     assert record["checksums"] == checksums([place / name for name in sorted(FILES - {"provenance.json"})])
@@ -62,6 +63,7 @@ def test_the_page_counts_and_shows_every_verdict(place):
     page = (place.parents[1] / verdicts.PAGE).read_text()
     assert "| [tiny](#tiny) | 2 | 0 | 0 |" in page and "## tiny\n" in page and "commit c0ffee." in page
     assert "| a is what it is |  | mean | 52.1 | " in page and " | ≤ 60 | reproduced |" in page
+    assert page.endswith("![seen](tiny/paper/seen.png)\n\n*What is seen.*\n")
     assert [line.count(" | ") for line in page.splitlines() if "is what" in line or "b is more" in line] == [8, 8]
 
 
@@ -165,11 +167,13 @@ def test_large_tables_are_refused_with_the_sizes(folder, monkeypatch, capsys):
     assert not (folder / "results" / "published").exists()
 
 
-def test_tables_and_claims_are_made_anew_before_they_are_published(folder):
+def test_tables_claims_and_figures_are_made_anew_before_they_are_published(folder):
     source = folder / "results" / "tiny" / "paper"
-    (source / "claims.csv").write_text("old")
+    made = [source / "claims.csv", source / "figures" / "seen.png"]
+    for path in made:
+        path.write_text("old")
     assert main(["publish", "tiny"]) == 0
-    assert (source / "claims.csv").read_text() != "old"
+    assert all(path.read_bytes() != b"old" for path in made)
 
 
 def test_the_committed_page_is_that_of_the_committed_tables():
