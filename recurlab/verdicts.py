@@ -14,8 +14,8 @@ INTRODUCTION = """# Published verdicts
 
 Made by `recurlab publish` from the files in these folders. The rows behind every line are in `table.parquet` beside it;
 `recurlab verify` evaluates the claims on them again. A claim is *reproduced* if its 95 % interval lies in the claimed
-region, *not reproduced* if it lies outside, *undetermined* if it does both. Each p is one-sided. Figures show all rows of
-the run, of which the table has those that the claims read.
+region, *not reproduced* if it lies outside, *undetermined* if it does both. Each p is one-sided. Figures show all rows
+of the run, of which the table has those that the claims read.
 """
 
 
