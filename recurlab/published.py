@@ -1,7 +1,7 @@
 """Published results: the rows that an experiment's claims rest on, small enough to be committed, and their origin.
 
 They stand in results/published/<experiment>/<scale>/: table.parquet, summary.csv, claims.csv, provenance.json and a
-PNG of every figure. The rows are enough to evaluate the claims again, which `recurlab verify` does; figures show all rows.
+PNG of every figure. The rows are enough to evaluate the claims again, which `recurlab verify` does; figures show all.
 """
 
 import io
