@@ -8,6 +8,7 @@ The whole gradient goes through the gates and h as well; without recurrent weigh
 import numpy as np
 
 from recurlab.cells import CELLS
+from recurlab.layers.on_host import on_cpu
 from recurlab.layers.passes import state_history
 from recurlab.layers.recurrent import Recurrent, Tape, forward, recurrent
 from recurlab.random import Stream, normal
@@ -54,7 +55,7 @@ def _whole(layer: Recurrent, params: dict, tape: Tape, u: np.ndarray) -> np.ndar
     """dL/dc, c the last state of the cell, at every lag: (R, T+1, B, H)."""
     d_final = np.zeros((len(u), len(layer.spec.states), *u.shape[1:]))
     d_final[:, -1] = u
-    return state_history(tape.passes[0], params, tape.lengths, None, d_final)[:, -1, ::-1]
+    return state_history(on_cpu(tape.passes[0], params), params, tape.lengths, None, d_final)[:, -1, ::-1]
 
 
 def _direct(layer: Recurrent, tape: Tape, u: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from recurlab.cells import CELLS
 from recurlab.kernels.cuda import layout, residence, target
 from recurlab.layers import device_passes
 from recurlab.layers.recurrent import backward, forward, pack, recurrent, trace
+from recurlab.measures.gradient import lag_shares, plain_gradient_by_lag
 
 # Products are summed up in another order than by vectors on the CPU. The largest of all errors here is 12 eps.
 ROUNDINGS = 32
@@ -309,14 +310,46 @@ def test_a_layer_of_the_cpu_takes_no_device_arrays():
     assert told.startswith("params['weight_ih_l0']: expected a NumPy array")
 
 
+def measured(layer, p, **options):
+    """What goes back through single steps."""
+    _, _, tape = forward(layer, p.params, p.x, p.state, p.lengths, **options)
+    found = {"jacobians": rl.jacobians(layer, p.params, tape)}
+    found["lags"] = rl.gradient_by_lag(layer, p.params, tape, p.dy, p.dstate)
+    if layer.num_layers == 1:
+        found["plain"] = plain_gradient_by_lag(layer, p.params, tape, p.dy)
+    if layer.num_layers == 1 and layer.spec.recurrent_matrix:
+        found["shares"] = lag_shares(layer, p.params, tape, p.dy)
+    return {name: np.nan_to_num(array) for name, array in found.items()}
+
+
+@pytest.mark.parametrize("case", [Case(lengths=(5, 2, 4)), Case(steps=3, batch=9, layers=2)], ids=["lengths", "stacked"])
+@pytest.mark.parametrize("cell", KINDS)
+def test_single_steps_are_those_of_the_cpu(cell, case):
+    p = problem(cell, case)
+    expected = measured(layer_of(cell, case, device="cpu"), p)
+    assert_close(measured(layer_of(cell, case), p), expected, ROUNDINGS * 2.3e-16)
+
+
+def test_single_steps_of_replicas_under_zoneout_are_those_of_the_cpu():
+    case = Case(batch=9)
+    p, rng = replicated("lstm", case, 2)[0], np.random.default_rng(2)
+    options = {"keep": tuple(rng.random((2, 1, case.steps, case.batch, case.hidden)) for _ in p.state)}
+    expected = measured(layer_of("lstm", case, device="cpu"), p, **options)
+    assert_close(measured(layer_of("lstm", case), p, **options), expected, ROUNDINGS * 2.3e-16)
+    exponents = [rl.lyapunov(layer_of("lstm", case, device=device), p.params, p.x) for device in ("cpu", "cuda")]
+    assert_close(*exponents, 1e-12)
+
+
 def test_what_is_about_the_kernels_of_the_cpu_is_refused():
     p, layer = problem("rnn_tanh", Case()), layer_of("rnn_tanh", Case())
-    y, _, tape = forward(layer, p.params, p.x)
-    told = "tape: expected one of the same layer with device cpu, got that of a layer on a GPU"
-    assert refused(rl.jacobians, layer, p.params, tape) == told
-    assert refused(rl.gradient_by_lag, layer, p.params, tape, np.ones_like(y)) == told
-    assert refused(rl.lyapunov, layer, p.params, p.x) == told
     assert "expected device cpu" in refused(pack, layer, p.params)
+    there = on_device(p)
+    _, _, tape = forward(layer, there.params, there.x)
+    told = "params: expected NumPy arrays, got arrays on a GPU"
+    assert refused(rl.gradient_by_lag, layer, there.params, tape, p.dy) == told
+    _, _, tape = forward(layer, p.params, p.x, checkpoint=True)
+    told = "tape: expected one with the whole history, got that of a checkpointed pass"
+    assert refused(rl.jacobians, layer, p.params, tape) == told
 
 
 def test_a_tape_belongs_to_its_device():
