@@ -144,6 +144,7 @@ def run(options) -> int:
     if options.dry_run:
         print(*(_command(options, block) for block in todo), sep="\n")
         return 0
+    check.require_devices(todo)
     require_writable(options.results)
     jobs = _jobs(experiment, options)
     if min(jobs, len(todo)) > 1:
@@ -276,7 +277,7 @@ def verify(options) -> int:
     if found.outdated:
         print(f"{found.outdated} blocks were not looked at again: other sources computed them")
     if found.unread:
-        print(f"{found.unread} blocks read data that are not here: only their checksums were checked")
+        print(f"{found.unread} blocks want data or a GPU that is not here: only their checksums were checked")
     if found.timed:
         print(f"{found.timed} blocks hold times, which no run repeats: only their checksums were checked")
     problems = found.problems + _published_problems(options)

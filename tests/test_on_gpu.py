@@ -27,6 +27,7 @@ if not device.problem():
         test_what_does_not_fit_on_the_chip,
         test_zoneout_is_that_of_the_cpu,
     )
+    from test_studies_gpu import test_a_study_gives_the_table_of_the_cpu  # noqa: F401
 
 SIZES = (64, 128, 192, 256, 512)  # cuDNN has an algorithm of its own below 192 and 128 units
 BOUNDS = {"float32": 1e-4, "float64": 1e-12}

@@ -322,7 +322,9 @@ def measured(layer, p, **options):
     return {name: np.nan_to_num(array) for name, array in found.items()}
 
 
-@pytest.mark.parametrize("case", [Case(lengths=(5, 2, 4)), Case(steps=3, batch=9, layers=2)], ids=["lengths", "stacked"])
+@pytest.mark.parametrize(
+    "case", [Case(lengths=(5, 2, 4)), Case(steps=3, batch=9, layers=2)], ids=["lengths", "stacked"]
+)
 @pytest.mark.parametrize("cell", KINDS)
 def test_single_steps_are_those_of_the_cpu(cell, case):
     p = problem(cell, case)
