@@ -27,6 +27,13 @@ if not device.problem():
         test_what_does_not_fit_on_the_chip,
         test_zoneout_is_that_of_the_cpu,
     )
+    from test_learning import (  # noqa: F401
+        test_clipped_updates_are_those_of_the_cpu,
+        test_gradients_are_those_of_the_cpu,
+        test_gradients_with_a_regulariser_are_those_of_the_cpu,
+        test_training_is_that_of_the_cpu,
+        test_truncated_gradients_are_those_of_the_cpu,
+    )
     from test_studies_gpu import test_a_study_gives_the_table_of_the_cpu  # noqa: F401
 
 SIZES = (64, 128, 192, 256, 512)  # cuDNN has an algorithm of its own below 192 and 128 units
