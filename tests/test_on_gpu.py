@@ -13,6 +13,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "simulated"))
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(device.problem()), reason=f"no GPU: {device.problem()}")]
 
 if not device.problem():
+    from test_draw_gpu import (  # noqa: F401
+        test_normals_are_those_of_the_cpu_to_2_ulp,
+        test_uniforms_have_the_bits_of_the_cpu,
+    )
     from test_layers import (  # noqa: F401 - the same tests, on a GPU
         test_a_checkpointed_pass_has_the_bits_of_the_whole,
         test_a_number_that_is_not_finite_is_named_on_the_device_too,

@@ -6,6 +6,7 @@ a thread is plain Python on NumPy's scalars.
 
 import hashlib
 import math
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -76,6 +77,10 @@ if SIMULATED:
         with np.errstate(over="ignore"):
             return np.exp(x)
 
+    def fma(x, y, z):
+        """The sum x y + z, rounded once."""
+        return float(Fraction(x) * Fraction(y) + Fraction(z))
+
     tanh, root = np.tanh, np.sqrt
 
 else:
@@ -105,6 +110,11 @@ else:
             return context.get_dummy_value()
 
         return signature(types.void, array, types.int64, array.dtype), generate
+
+    @cuda.jit(device=True, forceinline=True)
+    def fma(x, y, z):
+        """The sum x y + z, rounded once."""
+        return cuda.fma(x, y, z)
 
     exp, tanh, root = math.exp, math.tanh, math.sqrt
 
