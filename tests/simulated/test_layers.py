@@ -7,7 +7,7 @@ from cases import CASES, KINDS, SMALL, Case, assert_close, assert_same_bits, of_
 import recurlab as rl
 from recurlab.cells import CELLS
 from recurlab.kernels.cuda import layout, residence, target
-from recurlab.layers import device_passes
+from recurlab.layers import device_passes, device_products
 from recurlab.layers.recurrent import backward, forward, pack, recurrent, trace
 from recurlab.measures.gradient import lag_shares, plain_gradient_by_lag
 
@@ -111,6 +111,89 @@ def test_bits_do_not_depend_on_blocks_and_threads(cell, monkeypatch):
         found.append(both(layer_of(cell, STACK), p))
     assert_same_bits(found[1], found[0])
     assert_same_bits(found[2], found[0])
+
+
+# large matrices in tiles
+
+
+@pytest.mark.parametrize("case", ["stacked, bidirectional, lengths", "two slices, bidirectional, lengths"])
+@pytest.mark.parametrize("cell", KINDS)
+def test_products_in_tiles_have_the_same_bits(cell, case, monkeypatch):
+    p, layer = problem(cell, CASES[case]), layer_of(cell, CASES[case])
+    monkeypatch.setattr(device_passes, "residence_of", nowhere)
+    expected = both(layer, p)
+    launched, add = [], device_products.add_product
+    monkeypatch.setattr(device_products, "add_product", lambda *given: launched.append(given) or add(*given))
+    monkeypatch.setattr(device_products, "LARGE", 1)
+    assert_same_bits(both(layer, p), expected)
+    assert len(launched) >= 3 * len(layer.passes)
+    assert_same_bits(both(layer, p, checkpoint=True), expected)
+
+
+@pytest.mark.parametrize("own_x", [True, False], ids=["x of its own", "shared x"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_in_tiles_of_replicas(own_x, dtype, monkeypatch):
+    case = Case(steps=3, batch=7, inputs=9, hidden=18)
+    p = replicated("gru", case, 2, own_x)[0]
+    p = p._replace(**{name: getattr(p, name).astype(dtype) for name in ("x", "dy")}, state=None, dstate=None)
+    p = p._replace(params={name: array.astype(dtype) for name, array in p.params.items()})
+    monkeypatch.setattr(residence, "FUSED", 0)  # what is on the chip has these products, too
+    expected = both(layer_of("gru", case, dtype), p)
+    monkeypatch.setattr(device_products, "LARGE", 1)
+    assert_same_bits(both(layer_of("gru", case, dtype), p), expected)
+
+
+# all blocks step by step
+
+
+@pytest.mark.parametrize("blocks", [2, 5, 12])
+@pytest.mark.parametrize("cell", KINDS)
+def test_blocks_that_share_out_each_step_have_the_same_bits(cell, blocks, monkeypatch):
+    monkeypatch.setattr(device_passes, "residence_of", nowhere)
+    p, layer = problem(cell, STACK), layer_of(cell, STACK)
+    expected = both(layer, p)
+    launched, launch = [], target.launch
+    monkeypatch.setattr(target, "launch", lambda *given: launched.append(given[:2]) or launch(*given))
+    monkeypatch.setattr(target, "MOST_THREADS", 4)
+    monkeypatch.setattr(target, "blocks_at_once", lambda: blocks)
+    monkeypatch.setattr(layout, "TILE", 2)
+    assert_same_bits(both(layer, p), expected)
+    assert all("_together_" in kernel.__qualname__ and 1 < count <= blocks for kernel, count in launched)
+    assert max(count for _, count in launched) == {2: 2, 5: 4, 12: 6}[blocks]
+
+
+def test_replicas_share_the_blocks(monkeypatch):
+    monkeypatch.setattr(device_passes, "residence_of", nowhere)
+    case = Case(batch=4)
+    layer, (stacked, alone) = layer_of("lstm", case), replicated("lstm", case, 2)
+    expected = [both(layer, p) for p in alone]
+    monkeypatch.setattr(target, "blocks_at_once", lambda: 7)
+    monkeypatch.setattr(layout, "TILE", 2)
+    found = both(layer, stacked)
+    for r, own in enumerate(expected):
+        names = ("y", "d_x", "d weight_ih_l0", "d weight_hh_l0")
+        assert_same_bits({name: found[name][r] for name in names}, {name: own[name] for name in names})
+
+
+SHAPES = (1, 64, 512), (1, 16, 300), (8, 20, 512), (1, 1, 1024), (66, 64, 512), (132, 3, 512)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_blocks_share_out_all_rows_and_units_once(shape):
+    replicas, batch, hidden = shape
+    sizes = layout.sizes_of(CELLS["lstm"], replicas, (1, 5, batch, 3), hidden, False, **PLACE)
+    shared = layout.spread_over(sizes, 132)
+    if replicas == 132:
+        assert shared is None
+        return
+    blocks = replicas * shared.slices * shared.cuts
+    assert 1 < blocks <= 132 and (blocks > 66 or batch * hidden <= 66 * 256)
+    seats = [layout.seat_of(shared, block, 0, 256) for block in range(blocks)]
+    seen = np.zeros((replicas, batch, hidden), int)
+    for at in seats:
+        rows = at.count // at.units
+        seen[at.replica, at.row : at.row + rows, at.unit : at.unit + at.units] += 1
+    assert (seen == 1).all()
 
 
 # weights on the chip

@@ -9,6 +9,7 @@ import math
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from threading import current_thread
 
 import numpy as np
 from numba import config, types
@@ -81,7 +82,11 @@ if SIMULATED:
         """The sum x y + z, rounded once."""
         return float(Fraction(x) * Fraction(y) + Fraction(z))
 
-    tanh, root = np.tanh, np.sqrt
+    def meet_block():
+        """Wait for all threads of the block."""
+        current_thread().syncthreads()
+
+    meet_grid, tanh, root = meet_block, np.tanh, np.sqrt
 
 else:
     from numba.core.typing import signature
@@ -115,6 +120,16 @@ else:
     def fma(x, y, z):
         """The sum x y + z, rounded once."""
         return cuda.fma(x, y, z)
+
+    @cuda.jit(device=True, forceinline=True)
+    def meet_block():
+        """Wait for all threads of the block."""
+        cuda.syncthreads()
+
+    @cuda.jit(device=True, forceinline=True)
+    def meet_grid():
+        """Wait for all threads of the launch, which is a cooperative one by that."""
+        cuda.cg.this_grid().sync()
 
     exp, tanh, root = math.exp, math.tanh, math.sqrt
 
@@ -207,6 +222,12 @@ def _find_infinite(array, found):
 def _own(function):
     """A kernel of this module, compiled."""
     return kernel(function, "cuda")
+
+
+@cache
+def blocks_at_once() -> int:
+    """How many blocks of MOST_THREADS run at once whatever registers they take: one on each multiprocessor."""
+    return 1 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT
 
 
 def wait() -> None:
