@@ -67,7 +67,8 @@ def dataset_training(
     expect(each > 0, "batch_size", batch_size, f"at most the {data.train.count} training rows")
     plan = Plan(epochs * each, learning_rate, rule, schedule, clip, every=each)
     plan = plan if patience is None else plan._replace(patience=Patience("valid_loss", patience))
-    gradients = None if regulariser is None else regularised.gradients(made.net, seeds, regulariser, strength)
+    stays = regulariser is None and device != "cpu"  # on a GPU; the CPU keeps the order in which norms are summed up
+    gradients = None if stays else regularised.gradients(made.net, seeds, regulariser, strength)
     measure = partial(_measure, made.net, data, partial(regularised.at_test, made.net, regulariser), strength)
     what, source = f"{dataset}, {made.label}", partial(_batch, data.train, batch_size)
     found = train(made.net, made.params, seeds, source, plan, measure=measure, gradients=gradients, what=what)

@@ -116,10 +116,9 @@ def test_bits_do_not_depend_on_blocks_and_threads(cell, monkeypatch):
 # large matrices in tiles
 
 
-@pytest.mark.parametrize("case", ["stacked, bidirectional, lengths", "two slices, bidirectional, lengths"])
 @pytest.mark.parametrize("cell", KINDS)
-def test_products_in_tiles_have_the_same_bits(cell, case, monkeypatch):
-    p, layer = problem(cell, CASES[case]), layer_of(cell, CASES[case])
+def test_products_in_tiles_have_the_same_bits(cell, monkeypatch):
+    p, layer = problem(cell, STACK), layer_of(cell, STACK)
     monkeypatch.setattr(device_passes, "residence_of", nowhere)
     expected = both(layer, p)
     launched, add = [], device_products.add_product

@@ -226,8 +226,14 @@ def _own(function):
 
 @cache
 def blocks_at_once() -> int:
-    """How many blocks of MOST_THREADS run at once whatever registers they take: one on each multiprocessor."""
-    return 1 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT
+    """How many blocks of MOST_THREADS can wait for each other whatever registers they take: one on each multiprocessor.
+
+    1 where a launch cannot be a cooperative one, and in the simulator.
+    """
+    if SIMULATED:
+        return 1
+    device = cuda.get_current_device()
+    return device.MULTIPROCESSOR_COUNT if device.COOPERATIVE_LAUNCH else 1
 
 
 def wait() -> None:
