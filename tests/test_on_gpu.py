@@ -20,6 +20,7 @@ if not device.problem():
     from test_layers import (  # noqa: F401 - the same tests, on a GPU
         test_a_checkpointed_pass_has_the_bits_of_the_whole,
         test_a_number_that_is_not_finite_is_named_on_the_device_too,
+        test_a_product_of_rows_and_columns_anywhere,
         test_a_replica_has_the_bits_it_has_alone,
         test_a_replica_that_diverges_leaves_the_others_alone,
         test_blocks_that_share_out_each_step_have_the_same_bits,

@@ -6,7 +6,7 @@ from cases import CASES, KINDS, SMALL, Case, assert_close, assert_same_bits, of_
 
 import recurlab as rl
 from recurlab.cells import CELLS
-from recurlab.kernels.cuda import layout, residence, target
+from recurlab.kernels.cuda import layout, matrix, residence, target
 from recurlab.layers import device_passes, device_products
 from recurlab.layers.recurrent import backward, forward, pack, recurrent, trace
 from recurlab.measures.gradient import lag_shares, plain_gradient_by_lag
@@ -127,6 +127,34 @@ def test_products_in_tiles_have_the_same_bits(cell, monkeypatch):
     assert_same_bits(both(layer, p), expected)
     assert len(launched) >= 3 * len(layer.passes)
     assert_same_bits(both(layer, p, checkpoint=True), expected)
+
+
+def spread(rng, count, apart):
+    """Where rows or columns begin: `apart`, in any order, and one that is none."""
+    places = rng.permutation(count) * apart
+    places[count // 2] = -1
+    return places
+
+
+@pytest.mark.parametrize("along", [0, 1])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_product_of_rows_and_columns_anywhere(dtype, along):
+    rows, columns, terms, rng = 19, 35, 9, np.random.default_rng(along)
+    sizes = rows * terms, terms * columns, rows * columns
+    shapes = zip((1, 2, 2), sizes, strict=True)
+    left, right, out = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    places = spread(rng, rows, terms), spread(rng, terms, 1), spread(rng, terms, columns), spread(rng, columns, 1)
+    places += spread(rng, rows, columns), spread(rng, columns, 1)
+    expected = out.astype(float)
+    for r, m, n in np.ndindex(2, rows, columns):
+        for k in range(terms if min(places[4][m], places[5][n]) >= 0 else 0):
+            a, b = (places[0][m], places[1][k]), (places[2][k], places[3][n])
+            if min(*a, *b) >= 0:
+                expected[r, places[4][m] + places[5][n]] += float(left[0, sum(a)]) * right[r, sum(b)]
+    z = matrix.Extents(2, rows, columns, terms, 0, sizes[1], sizes[2], along)
+    arrays = [target.to_device(array.reshape(-1)) for array in (left, right, out)]
+    matrix.add_product(z, matrix.Places(*map(target.to_device, places)), *arrays)
+    assert_close(target.to_host(arrays[2]).reshape(out.shape), expected, ROUNDINGS * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("own_x", [True, False], ids=["x of its own", "shared x"])

@@ -23,7 +23,7 @@ from recurlab.maths import ZERO
 
 SIDE = 8 if not SIMULATED else 2  # threads of a block: SIDE · SIDE
 CHUNK = 16 if not SIMULATED else 4  # terms in shared memory at a time
-BLOCKS = {4: 6, 8: 4}  # of a multiprocessor, by bytes of a number: 168 and 221 registers a thread
+BLOCKS = {4: 6, 8: 4}  # of a multiprocessor, by bytes of a number: 167 and 188 registers a thread
 
 
 class Extents(NamedTuple):
@@ -50,32 +50,46 @@ class Places(NamedTuple):
     out_columns: object  # (columns,)
 
 
-def _place(rows, i, columns, k):
-    """Where the entry of a row and a column stands; below 0 for none. Both count up to their arrays' ends."""
-    if i < rows.size and k < columns.size:
-        row, column = load(rows, i), load(columns, k)
-        return row + column if row >= 0 and column >= 0 else -1
-    return -1
+def _begin(places, i):
+    """Where a row or column begins; below 0 beyond the last."""
+    return load(places, i) if i < places.size else -1
+
+
+def _entry(array, start, row, column):
+    """An entry, zero where there is none."""
+    return load(array, start + row + column) if row >= 0 and column >= 0 else ZERO
 
 
 def _of_sum(places, row, column, e):
-    """Where sum e of a block stands in out: tile by tile, each row by row."""
+    """Where sum e of a block stands in out, below 0 for none: tile by tile, each row by row."""
     owner, q = e // (ROWS * COLUMNS), e % (ROWS * COLUMNS)
-    m = row + owner % SIDE * ROWS + q // COLUMNS
-    return place(places.out_rows, m, places.out_columns, column + owner // SIDE * COLUMNS + q % COLUMNS)
+    m = begin(places.out_rows, row + owner % SIDE * ROWS + q // COLUMNS)
+    n = begin(places.out_columns, column + owner // SIDE * COLUMNS + q % COLUMNS)
+    return m + n if m >= 0 and n >= 0 else -1
 
 
-def _bring_terms(z, places, left, right, start_left, start_right, row, column, first, t, shared):
-    """CHUNK columns of left and rows of right into shared memory."""
-    for e in range(t, TALL * CHUNK, SIDE * SIDE):
-        m, k = (e // CHUNK, e % CHUNK) if z.along else (e % TALL, e // TALL)
-        i = place(places.left_rows, row + m, places.left_columns, first + k)
-        store(shared, k * (TALL + PAD) + m, load(left, start_left + i) if i >= 0 else ZERO)
-    for e in range(t, WIDE * CHUNK, SIDE * SIDE):
-        n, k = e % WIDE, e // WIDE
-        i = place(places.right_rows, first + k, places.right_columns, column + n)
-        to = CHUNK * (TALL + PAD) + k * (WIDE + PAD) + n
-        store(shared, to, load(right, start_right + i) if i >= 0 else ZERO)
+def _bring_left(z, places, left, start, row, first, t, shared):
+    """CHUNK columns of left into shared memory, one after the other; threads that are neighbours read neighbours."""
+    if z.along:
+        k = t % CHUNK
+        column = begin(places.left_columns, first + k)
+        for m in range(t // CHUNK, TALL, SIDE * SIDE // CHUNK):
+            store(shared, k * (TALL + PAD) + m, entry(left, start, begin(places.left_rows, row + m), column))
+    else:
+        for m in range(t, TALL, SIDE * SIDE):
+            mine = begin(places.left_rows, row + m)
+            for k in range(CHUNK):
+                column = begin(places.left_columns, first + k)
+                store(shared, k * (TALL + PAD) + m, entry(left, start, mine, column))
+
+
+def _bring_right(places, right, start, column, first, t, shared):
+    """CHUNK rows of right behind them."""
+    for n in range(t, WIDE, SIDE * SIDE):
+        mine, to = begin(places.right_columns, column + n), CHUNK * (TALL + PAD) + n
+        for k in range(CHUNK):
+            row = begin(places.right_rows, first + k)
+            store(shared, to + k * (WIDE + PAD), entry(right, start, row, mine))
 
 
 def multiply(z, places, left, right, out):
@@ -92,7 +106,8 @@ def multiply(z, places, left, right, out):
     above, beside = t % SIDE * ROWS, CHUNK * (TALL + PAD) + t // SIDE * COLUMNS
     for first in range(0, z.terms, CHUNK):
         cuda.syncthreads()
-        bring_terms(z, places, left, right, r * z.left, r * z.right, row, column, first, t, shared)
+        bring_left(z, places, left, r * z.left, row, first, t, shared)
+        bring_right(places, right, r * z.right, column, first, t, shared)
         cuda.syncthreads()
         for k in range(CHUNK):
             tile = add_outer(tile, shared, above + k * (TALL + PAD), beside + k * (WIDE + PAD))
@@ -105,7 +120,7 @@ def multiply(z, places, left, right, out):
             store(out, r * z.out + i, load(shared, e))
 
 
-HELPERS = _place, _of_sum, _bring_terms  # each may use those before it
+HELPERS = _begin, _entry, _of_sum, _bring_left, _bring_right  # each may use those before it
 
 
 @cache
