@@ -204,7 +204,8 @@ def gpu() -> dict:
     from recurlab.kernels.cuda import device  # numba: 0.3 s
 
     found = ["{name}, compute capability {compute_capability}".format(**one) for one in device.gpus()]
-    return {"gpu": found[0] if found else "Numba's simulator", "numba-cuda": installed("numba-cuda")}
+    found += ["Numba's simulator"] if device.SIMULATED else []
+    return {"gpu": found[0], "numba-cuda": installed("numba-cuda")} if found else {}
 
 
 def _cpu_model() -> str:

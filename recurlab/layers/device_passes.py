@@ -22,7 +22,7 @@ class DevicePass(NamedTuple):
     n: Sizes
     x: object  # (R or 1, T, B, I)
     lengths: object  # (B,)
-    ends: np.ndarray  # (B,), the same in NumPy
+    host_lengths: np.ndarray  # the same in NumPy
     kept: object  # the states themselves where a cell keeps just those; with `starts` empty
     states: object
     starts: tuple  # of a checkpointed pass: the states at the start of each segment, as ends
@@ -74,8 +74,8 @@ def run_pass(layer, params, suffix, x, ends, lengths, shares, y, place, checkpoi
     none = target.empty(0, x.dtype)
     residence = None if shares.size else residence_of(layout.structure_of(cell), n, x.dtype)
     fast = layer.device == "cuda_fast"
-    ends_here, lengths = lengths, target.to_device(lengths)
-    run = DevicePass(cell, n, x, lengths, ends_here, none, none, (), weights, shares, suffix, fast, residence)
+    both = target.to_device(lengths), lengths
+    run = DevicePass(cell, n, x, *both, none, none, (), weights, shares, suffix, fast, residence)
     initial, final, starts = *ends, []
     for part in segments(n) if checkpoint else [n]:
         run = _run_segment(run, part, initial, final, y)

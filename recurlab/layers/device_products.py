@@ -12,7 +12,7 @@ LARGE = 64  # rows and columns from which on tiles are filled
 
 
 def project(run, n, seq, a) -> None:
-    """A = bias + x W_ihᵀ."""
+    """a = bias + x W_ihᵀ."""
     structure, rows, columns = layout.structure_of(run.cell), n.steps * n.batch, len(run.cell.gates) * n.hidden
     tiled = min(rows, columns) >= LARGE
     target.spread(run.products.project, a.size, n._replace(inputs=0) if tiled else n, run.weights, seq, a)
@@ -25,7 +25,7 @@ def project(run, n, seq, a) -> None:
 
 
 def add_x_gradients(run, n, d_a, dx) -> None:
-    """Dx += d_a W_ih; nothing where dx is not wanted."""
+    """dx += d_a W_ih; nothing where dx is not wanted."""
     structure, rows, terms = layout.structure_of(run.cell), n.steps * n.batch, len(run.cell.gates) * n.hidden
     if dx.size == 0 or min(rows, n.inputs) < LARGE:
         target.spread(run.products.x_gradients, dx.size, n, run.lengths, d_a, run.weights.V_x, dx)
@@ -38,7 +38,7 @@ def add_x_gradients(run, n, d_a, dx) -> None:
 
 
 def add_input_gradients(run, n, d_a, out) -> None:
-    """DW_ih += Σ d_aᵀ x."""
+    """dW_ih += Σ d_aᵀ x."""
     structure, rows, x = layout.structure_of(run.cell), len(run.cell.gates) * n.hidden, run.x.reshape(-1)
     if min(rows, n.inputs) < LARGE:
         target.spread(run.products.input_gradients, out.size, n, run.lengths, d_a, x, out)
@@ -51,7 +51,7 @@ def add_input_gradients(run, n, d_a, out) -> None:
 
 
 def add_recurrent_gradients(run, n, d_a, out) -> None:
-    """DW_hh += Σ d_aᵀ h; in h's place the operand for the gate of a second product."""
+    """dW_hh += Σ d_aᵀ h; in h's place the operand for the gate of a second product."""
     structure, histories = layout.structure_of(run.cell), (run.states.reshape(-1), run.kept.reshape(-1))
     if n.hidden < LARGE:
         target.spread(run.products.recurrent_gradients, out.size, n, run.lengths, d_a, *histories[::-1], out)
@@ -79,15 +79,15 @@ def _extents(n, rows, columns, terms, left, right, out, along) -> Extents:
 
 def _steps(run, n) -> np.ndarray:
     """Where row b of step s begins in a plane (T, B, H), (T·B,); -1 beyond its length."""
-    there = (n.first_step + np.arange(n.steps)[:, None] < run.ends).ravel()
+    there = (n.first_step + np.arange(n.steps)[:, None] < run.host_lengths).ravel()
     return np.where(there, np.arange(n.steps * n.batch) * n.hidden, -1)
 
 
 def _rows_of_x(run, n) -> np.ndarray:
     """Where the row of x (T, B, I) that row b of step s reads begins, (T·B,); -1 beyond its length."""
     step = n.first_step + np.arange(n.steps)[:, None]
-    time = run.ends - 1 - step if n.reverse else np.broadcast_to(step, (n.steps, n.batch))
-    return np.where(step < run.ends, (time * n.batch + np.arange(n.batch)) * n.inputs, -1).ravel()
+    time = run.host_lengths - 1 - step if n.reverse else np.broadcast_to(step, (n.steps, n.batch))
+    return np.where(step < run.host_lengths, (time * n.batch + np.arange(n.batch)) * n.inputs, -1).ravel()
 
 
 def _backwards(n, places: np.ndarray) -> np.ndarray:
