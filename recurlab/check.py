@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from recurlab import corpora
 from recurlab import experiment as experiments
-from recurlab.experiment import NAME, SCALES, Experiment, suggest
+from recurlab.experiment import NAME, SCALES, Block, Experiment, suggest
 from recurlab.studies import STUDIES, load_study
 from recurlab.studies.kinds import Kind
-from recurlab.studies.study import Study, parameters_of
+from recurlab.studies.study import Study, parameters_of, required
 
 MOST_CASES, MOST_BLOCKS, MOST_REPLICAS = 100_000, 1_000_000, 10_000_000  # of an experiment at one scale; of a block
 
@@ -56,6 +56,15 @@ def require_data(experiment: Experiment) -> None:
     problem = data_problem(experiment)
     if problem:
         raise ValueError(problem)
+
+
+def require_devices(blocks: list[Block]) -> None:
+    """ValueError, before any work starts, unless every device that blocks ask for can be used here."""
+    for device in dict.fromkeys(block.case.device for block in blocks):
+        if device != "cpu":
+            from recurlab.layers.checks import expect_device  # numba: 0.3 s
+
+            expect_device(device)
 
 
 def problems_of(path, scales=SCALES, overrides=(), outputs: bool = True) -> list[str]:
@@ -142,7 +151,7 @@ def _parameters(place: str, entries: list[Given], study_name: str, study: Study)
         for name, n in times.items()
         if n > 1
     ]
-    missing = [name for name in kinds if name not in times]
+    missing = [name for name in required(study) if name not in times]
     return problems + [
         f"{name}: missing in fixed or {place}, {study_name} wants {kinds[name].wanted}" for name in missing
     ]

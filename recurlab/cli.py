@@ -144,6 +144,7 @@ def run(options) -> int:
     if options.dry_run:
         print(*(_command(options, block) for block in todo), sep="\n")
         return 0
+    check.require_devices(todo)
     require_writable(options.results)
     todo = todo if options.force else _not_taken_over(experiment, todo, options.results, source)
     jobs = _jobs(experiment, options)
@@ -290,7 +291,7 @@ def verify(options) -> int:
     if found.outdated:
         print(f"{found.outdated} blocks were not looked at again: other sources computed them")
     if found.unread:
-        print(f"{found.unread} blocks read data that are not here: only their checksums were checked")
+        print(f"{found.unread} blocks want data or a GPU that is not here: only their checksums were checked")
     if found.timed:
         print(f"{found.timed} blocks hold times, which no run repeats: only their checksums were checked")
     problems = found.problems + _published_problems(options)

@@ -91,5 +91,5 @@ def request(known: Measured, block: Block, attempt: int = 1) -> Request:
 
 
 def gpus(case: Case) -> int:
-    """How many GPUs a case asks for: one if its `device` is cuda."""
-    return int(case.parameters.get("device") == "cuda")
+    """How many GPUs a case asks for: one if it names one as its `device`."""
+    return int(case.device != "cpu")

@@ -28,6 +28,11 @@ class Case(NamedTuple):
     id: str
     parameters: dict[str, Any]
 
+    @property
+    def device(self) -> str:
+        """Where its layers run: the parameter `device`, which a study may have and an experiment may leave out."""
+        return self.parameters.get("device", "cpu")
+
 
 class Block(NamedTuple):
     """The seeds first … last of a case: what one job computes and one file holds."""
@@ -122,9 +127,14 @@ def merge(base: Any, override: Any) -> Any:
 
 
 def parse_override(text: str) -> tuple[dict, list[str]]:
-    """'replicas.seeds=5' -> {"replicas": {"seeds": 5}}, and what is wrong with it."""
+    """'replicas.seeds=5' -> {"replicas": {"seeds": 5}}, and what is wrong with it.
+
+    A name alone that is no key of an experiment file is a parameter: 'device=cuda' is 'fixed.device=cuda'.
+    """
     key, equals, value = text.partition("=")
     names = key.strip().split(".")
+    if len(names) == 1 and names[0] not in load_schema()["properties"]:
+        names = ["fixed", *names]
     if not equals or not all(names):
         return {}, [f"--set {text}: wanted key=value, with dots between keys (replicas.seeds=5)"]
     content, problems = parse(value)

@@ -174,6 +174,7 @@ def record(begun: Start, threads: int = 1) -> dict:
         "peak_memory_mb": round(peak_memory_mb(), 1),
         "threads": threads,
         **machine(),
+        **gpu(),
         **repository(),
         "versions": versions(),
     }
@@ -194,6 +195,17 @@ def machine() -> dict:
         "vector_bits": _vector_bits(),
         "cores": os.cpu_count(),
     }
+
+
+def gpu() -> dict:
+    """The GPU of a process that has loaded the kernels for one, and the version of their compiler; else nothing."""
+    if "recurlab.kernels.cuda.target" not in sys.modules:
+        return {}
+    from recurlab.kernels.cuda import device  # numba: 0.3 s
+
+    found = ["{name}, compute capability {compute_capability}".format(**one) for one in device.gpus()]
+    found += ["Numba's simulator"] if device.SIMULATED else []
+    return {"gpu": found[0], "numba-cuda": installed("numba-cuda")} if found else {}
 
 
 def _cpu_model() -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recurlab import corpora, provenance
-from recurlab.experiment import Block, Experiment, blocks_of
+from recurlab.experiment import Block, Case, Experiment, blocks_of
 from recurlab.files import inside, read_record, sha256
+from recurlab.kernels.cuda import device
 from recurlab.results import block_path, read, read_block_record, table_folder
 from recurlab.run import compute_block, is_done
 from recurlab.studies import TIMED
@@ -22,7 +23,7 @@ UNRECORDED = (".json", ".log", ".tmp", ".npz")  # records, a job's log, what a k
 
 class Verified(NamedTuple):
     """What was found: problems in words, and the number of checksums, of recomputed blocks, and of those that were not
-    looked at again because other sources computed them, because they hold times, or because their data are not here.
+    looked at again because other sources computed them, because they hold times, or because data or GPU are not here.
     """
 
     problems: list[str]
@@ -39,7 +40,11 @@ def verify(folder, experiments: list[Experiment], count: int, seed: int) -> Veri
     current = [(each, [block for block in blocks_of(each) if is_done(folder, each, block)]) for each in experiments]
     present = sum(block_path(folder, each, block).is_file() for each in experiments for block in blocks_of(each))
     timeless = [(each, blocks) for each, blocks in current if each.study not in TIMED]
-    repeatable = [(each, blocks) for each, blocks in timeless if not corpora.missing(each.files)]
+    repeatable = [
+        (each, [block for block in blocks if can_run_here(block.case)])
+        for each, blocks in timeless
+        if not corpora.missing(each.files)
+    ]
     samples = [(each, block) for each, blocks in repeatable for block in sample_of(each, blocks, count, seed)]
     found = [problem for each in experiments for problem in record_problems(folder, each)]
     found += [checksum_problem(*record) for record in recorded]
@@ -139,6 +144,11 @@ def _other_table(path: Path, total: str) -> str:
     record = _record(path)
     used = record.get("table", {}).get("table.parquet") if isinstance(record, dict) else None
     return f"{path}: was made of another table.parquet" if used not in (None, total) else ""
+
+
+def can_run_here(case: Case) -> bool:
+    """Whether the device that a case asks for can be used here."""
+    return case.device == "cpu" or not device.problem()
 
 
 def sample_of(experiment: Experiment, blocks: list[Block], count: int, seed: int) -> list[Block]:

@@ -19,6 +19,9 @@ LIMITS = {"stack": 0, "spills": 0, "local": 0, "calls": 0}
 SHARED = 227 * 1024  # bytes of shared memory that a block can have, compute capability 9.0 (8.0: 163 KB)
 
 
+BARRIER = r"^\s*cudaCG(?:GetIntrinsicHandle|Synchronize),"  # what a call of them says: the barrier of a whole launch
+
+
 def ptxas() -> str | None:
     """The assembler of the toolkit in this environment, or of the system."""
     try:
@@ -47,7 +50,7 @@ def figures(kernel, signature, capability: tuple[int, int]) -> dict:
     ptx, _ = cuda.compile(kernel.py_func, signature, device=False, abi="numba", cc=capability, output="ptx", **options)
     counts = {
         "float64": len(re.findall(r"\.f64", ptx)),
-        "calls": len(re.findall(r"^\s*call", ptx, re.MULTILINE)),
+        "calls": len(re.findall(r"^\s*call", ptx, re.MULTILINE)) - len(re.findall(BARRIER, ptx, re.MULTILINE)),
         "local": len(re.findall(r"(?:ld|st)\.local", ptx)),
         "multiply_adds": len(re.findall(r"fma\.rn", ptx)),
         "approximate": len(re.findall(r"(?:tanh|ex2|rcp|div)\.approx", ptx)),
@@ -61,6 +64,7 @@ def _assembled(ptx: str, capability: tuple[int, int]) -> dict:
         source = Path(folder, "kernel.ptx")
         source.write_text(ptx)
         line = [ptxas(), "-v", f"-arch=sm_{capability[0]}{capability[1]}", "-O3", source, "-o", Path(folder, "cubin")]
+        line += ["-c"] if re.search(BARRIER, ptx, re.MULTILINE) else []  # it comes from a library, linked later
         result = subprocess.run(line, capture_output=True, text=True)
     if result.returncode:
         raise RuntimeError(result.stderr)
@@ -124,6 +128,15 @@ def steps(names, dtype, fast):
             yield f"{cell} {name}", kernel, signature_of(name, dtype)
 
 
+def together(names, dtype, fast):
+    """The same where all blocks of a launch go step by step."""
+    from recurlab.kernels.cuda import reference
+
+    for cell in names:
+        for name, kernel in reference.steps_of(cell, fast=fast, together=True)._asdict().items():
+            yield f"{cell} {name}", kernel, signature_of(name, dtype)
+
+
 def products(names, dtype, fast):
     """The same of the products of their structures."""
     from recurlab.cells import CELLS
@@ -132,6 +145,18 @@ def products(names, dtype, fast):
     for structure in dict.fromkeys(layout.structure_of(CELLS[cell]) for cell in names):
         for name, kernel in reference.products_of(structure)._asdict().items():
             yield f"{tuple(map(int, structure))} {name}", kernel, signature_of(name, dtype)
+
+
+def tiles(names, dtype, fast):
+    """The same of the products of large matrices."""
+    from numba import types
+
+    from recurlab.kernels.cuda import matrix
+
+    flat, whole = arguments(dtype)["flat"], arguments(dtype)["lengths"]
+    z = types.NamedUniTuple(whole.dtype, len(matrix.Extents._fields), matrix.Extents)
+    places = types.NamedUniTuple(whole, len(matrix.Places._fields), matrix.Places)
+    yield "multiply", matrix.compiled(dtype), (z, places, flat, flat, flat)
 
 
 def resident(names, dtype, fast):
@@ -202,7 +227,9 @@ def bench(names, dtype, fast):
 
 KERNELS = {
     "steps": steps,
+    "together": together,
     "products": products,
+    "tiles": tiles,
     "resident": resident,
     "learning": learning,
     "drawing": drawing,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import jsonschema
 import pytest
 from engine import GONE, PROBE, ROOT, TINY, add_studies, environment, write
+from test_studies import SMALL
 
 from recurlab import check, experiment, provenance
 from recurlab.cli import main
@@ -233,6 +234,51 @@ def test_a_change_that_cannot_be_meant_is_refused(folder, capsys, change):
     assert main(["run", "tiny", "--set", change]) == 2
     assert "tiny.yaml: " in capsys.readouterr().err
     assert not (folder / "results").exists()
+
+
+def test_a_name_alone_is_a_parameter(folder, capsys):
+    changed = expanded(folder, overrides=["steps=7", "block=3"])
+    assert [case.parameters["steps"] for case in changed.cases] == [7, 7] and changed.block == 3
+    write(folder / "experiments", PROBE)
+    assert main(["run", "tiny", "--set", "step=1"]) == 2
+    assert "tiny.yaml: fixed.step: probe has no such parameter; did you mean 'steps'?" in capsys.readouterr().err
+
+
+# devices
+
+
+def device_problems_of(folder, study, **fixed):
+    path = write(folder, TINY | {"study": study}, fixed=fixed)
+    return [problem for problem in check.problems_of(path, ("default",)) if "fixed.device: " in problem]
+
+
+def test_a_device_may_be_left_out_and_then_stands_in_no_case(folder):
+    plain, cuda = expanded(folder, TINY), expanded(folder, TINY, overrides=["device=cuda"])
+    assert all("device" not in case.parameters and case.device == "cpu" for case in plain.cases)
+    assert all(case.parameters["device"] == case.device == "cuda" for case in cuda.cases)
+    assert not {case.id for case in plain.cases} & {case.id for case in cuda.cases}
+    assert check.problems_of(write(folder, TINY)) == []
+    assert check.problems_of(write(folder, TINY), overrides=["device=cuda"]) == []
+
+
+def test_a_device_that_a_study_cannot_use_is_refused_by_name(folder):
+    (told,) = device_problems_of(folder, "sparsity", device="cuda")
+    assert "fixed.device: sparsity has no such parameter" in told
+    (told,) = device_problems_of(folder, "unrolling", device="gpu")
+    assert 'fixed.device: got "gpu", wanted cpu, cuda or cuda_fast' in told
+
+
+WINDOW = {"cell": None, "part": "documents", "rung": "counts"}
+
+
+@pytest.mark.parametrize("name", ["snapshot", "independence", "language"])
+def test_a_case_without_a_recurrent_layer_refuses_a_gpu(name):
+    study = load_study(name)
+    given = dict.fromkeys(parameters_of(study)) | SMALL[name] | WINDOW | {"device": "cuda"}
+    assert [problem for problem in study.together(given) if problem.startswith("device: got cuda, wanted cpu for ")]
+    assert not [problem for problem in study.together(given | {"device": "cpu"}) if "device" in problem]
+    used = given | {"cell": "gru", "rung": "recurrent"}
+    assert not [problem for problem in study.together(used) if "device" in problem]
 
 
 def test_the_real_tables_are_asked_for_cells_and_initialisations(folder, capsys):

@@ -14,7 +14,11 @@ import recurlab as rl
 from recurlab import devices
 from recurlab.cells import CELLS
 from recurlab.cli import main
+from recurlab.experiment import Case
+from recurlab.files import read_record
 from recurlab.kernels.cuda import device
+from recurlab.results import read
+from recurlab.verify import can_run_here
 
 TESTS = Path(__file__).resolve().parent
 needs_compiler = pytest.mark.skipif(
@@ -43,7 +47,8 @@ def test_in_the_simulator(path):
 
 # The most of all cells; for threads that hold weights what launches of 384 and 256 threads leave each.
 REGISTERS = {"steps": {"forward": 128, "backward": 192}, "resident": {"forward": 168, "backward": 255}}
-OTHERS = {"products": 48, "learning": 80, "drawing": 64, "bench": 32}
+REGISTERS |= {"together": {"forward": 168, "backward": 255}}  # one block of 256 threads a multiprocessor
+OTHERS = {"tiles": 192, "products": 48, "learning": 80, "drawing": 64, "bench": 32}
 
 
 def figures_of(capability, dtype, build, family, names):
@@ -120,6 +125,56 @@ def test_a_gpu_that_cannot_be_used_is_refused_with_the_reason_in_one_line(unusab
     assert str(caught.value) == told
     assert main(["devices", name]) == 2
     assert capsys.readouterr().err == f"recurlab: {told}\n"
+
+
+TINY = """
+title: Tiny
+question: Where?
+study: gradient_decay
+fixed: {cell: gru, init_name: orthogonal, forget_bias: 1, chrono: null, hidden_size: 3, input_size: 2, input_gain: 1,
+        batch_size: 2, length: 4, lags: [0, 4], dtype: float64}
+replicas: {gain: [1], seeds: 2}
+block: 2
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+def test_an_experiment_on_a_gpu_that_cannot_be_used_is_refused_before_any_work(unusable, tiny, capsys):
+    results = tiny.parent / "results"
+    asked = ["run", str(tiny), "--results", str(results), "--set", "device=cuda"]
+    assert main(asked) == 2
+    told = "device: expected one that can be used here, got cuda, and the driver sees no GPU"
+    assert capsys.readouterr().err == f"recurlab: {told}\n" and not results.exists()
+    assert main([*asked, "--dry-run"]) == 0 and "--set device=cuda" in capsys.readouterr().out
+
+
+def test_the_table_of_a_gpu_is_that_of_the_cpu(tiny):
+    results, tables = tiny.parent / "results", []
+    for device_name in ("cpu", "cuda"):
+        asked = "run", tiny, "--results", results, "--set", f"device={device_name}"
+        result = run("-m", "recurlab", *asked, NUMBA_ENABLE_CUDASIM="1")
+        assert result.returncode == 0, result.stderr
+        path = next(Path(line) for line in result.stdout.splitlines() if line.endswith("table.parquet"))
+        tables.append(read(path).to_pandas())
+    assert [set(table["device"]) for table in tables] == [{"cpu"}, {"cuda"}]
+    cpu, cuda = (table["log10_gradient_norm"] for table in tables)
+    assert (cpu - cuda).abs().max() < 1e-13
+    records = [read_record(path) for path in (results / "tiny" / "cases").rglob("0-1.json")]
+    assert {record["parameters"]["device"]: record.get("gpu") for record in records} == {
+        "cpu": None,
+        "cuda": "Numba's simulator",
+    }
+
+
+def test_blocks_of_a_gpu_are_not_computed_again_without_one(unusable):
+    cases = [Case("id", {"device": name}) for name in ("cpu", "cuda")] + [Case("id", {})]
+    assert list(map(can_run_here, cases)) == [True, False, True]
 
 
 def test_devices_are_shown_with_the_reason(unusable, capsys):

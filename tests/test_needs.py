@@ -136,7 +136,7 @@ def test_records_name_the_data_and_results_outlive_them(folder, capsys):
     assert main(["table", "reading"]) == 0 and main(["claims", "reading"]) == 0
     assert main(["verify"]) == 0
     told = capsys.readouterr().out
-    assert "0 blocks computed again: 0 mismatches" in told and "1 blocks read data that are not here" in told
+    assert "0 blocks computed again: 0 mismatches" in told and "1 blocks want data or a GPU that is not here" in told
 
 
 @pytest.mark.parametrize("name", STUDIES)

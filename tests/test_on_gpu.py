@@ -13,20 +13,35 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "simulated"))
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(device.problem()), reason=f"no GPU: {device.problem()}")]
 
 if not device.problem():
+    from test_draw_gpu import (  # noqa: F401
+        test_normals_are_those_of_the_cpu_to_2_ulp,
+        test_uniforms_have_the_bits_of_the_cpu,
+    )
     from test_layers import (  # noqa: F401 - the same tests, on a GPU
         test_a_checkpointed_pass_has_the_bits_of_the_whole,
         test_a_number_that_is_not_finite_is_named_on_the_device_too,
+        test_a_product_of_rows_and_columns_anywhere,
         test_a_replica_has_the_bits_it_has_alone,
         test_a_replica_that_diverges_leaves_the_others_alone,
+        test_blocks_that_share_out_each_step_have_the_same_bits,
         test_columns_in_slices,
         test_device_arrays_stay_on_the_device,
         test_every_cell_is_that_of_the_cpu,
         test_every_configuration_is_that_of_the_cpu,
         test_factors_between_layers_are_those_of_the_cpu,
+        test_products_in_tiles_have_the_same_bits,
         test_weights_may_stay_in_memory,
         test_what_does_not_fit_on_the_chip,
         test_zoneout_is_that_of_the_cpu,
     )
+    from test_learning import (  # noqa: F401
+        test_clipped_updates_are_those_of_the_cpu,
+        test_gradients_are_those_of_the_cpu,
+        test_gradients_with_a_regulariser_are_those_of_the_cpu,
+        test_training_is_that_of_the_cpu,
+        test_truncated_gradients_are_those_of_the_cpu,
+    )
+    from test_studies_gpu import test_a_study_gives_the_table_of_the_cpu  # noqa: F401
 
 SIZES = (64, 128, 192, 256, 512)  # cuDNN has an algorithm of its own below 192 and 128 units
 BOUNDS = {"float32": 1e-4, "float64": 1e-12}

@@ -187,6 +187,15 @@ def from_blocks(array: np.ndarray, n: Sizes) -> np.ndarray:
     return np.ascontiguousarray(filled[:, :, :, : n.batch, : n.hidden])
 
 
+def to_blocks(array: np.ndarray, n: Sizes) -> np.ndarray:
+    """(R, X, T, B, H) -> [U][X][blocks][T·rows][W], with zeros in what fills up."""
+    replicas, values, steps = array.shape[:3]
+    filled = np.zeros((replicas, values, steps, n.slices * n.rows, n.blocks * n.lanes), array.dtype)
+    filled[:, :, :, : n.batch, : n.hidden] = array
+    apart = filled.reshape(replicas, values, steps, n.slices, n.rows, n.blocks, n.lanes).transpose(0, 3, 1, 5, 2, 4, 6)
+    return np.ascontiguousarray(apart).reshape(n.units, values, n.blocks, steps * n.rows, n.lanes)
+
+
 @inlined
 def put_row(out, first, block, source, start, count, width):
     """Put `count` numbers of source from `start` on into one row of blocks, filled up with zeros."""

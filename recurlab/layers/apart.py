@@ -6,7 +6,8 @@ import numpy as np
 
 from recurlab.kernels import blocks, cpu, memory
 from recurlab.kernels.blocks import Sizes
-from recurlab.layers.passes import Pass, expect_on_cpu, filled_up, run_back, sequence_of, weights_of
+from recurlab.layers.on_host import on_cpu
+from recurlab.layers.passes import Pass, filled_up, run_back, sequence_of, weights_of
 
 
 class Apart(NamedTuple):
@@ -26,7 +27,7 @@ class Apart(NamedTuple):
 
 def apart(run: Pass, params, steps: int, count: int, below: bool) -> Apart:
     """Ready to go back through `steps` steps at a time from `count` cotangents for each row of each."""
-    expect_on_cpu(run)
+    run = on_cpu(run, params)
     n, together = run.n, run.n.slices * run.n.rows
     sizes = (n.replicas, steps * n.batch * count, 1, n.inputs, n.hidden, bool(n.zoned))
     alone = blocks.sizes_of(run.cell, run.x.dtype, *sizes)

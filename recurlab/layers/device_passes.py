@@ -10,7 +10,7 @@ from recurlab.kernels.cuda import layout, target
 from recurlab.kernels.cuda.layout import Norm, Sequence, Sizes, Weights, Work
 from recurlab.kernels.cuda.reference import Products, Steps, products_of, steps_of, sum_of_rows, transpose
 from recurlab.kernels.cuda.residence import Residence, residence_of
-from recurlab.layers import resident_passes
+from recurlab.layers import device_products, resident_passes
 from recurlab.layers.passes import expect_whole
 from recurlab.layers.resident_passes import ChipSums
 
@@ -22,6 +22,7 @@ class DevicePass(NamedTuple):
     n: Sizes
     x: object  # (R or 1, T, B, I)
     lengths: object  # (B,)
+    host_lengths: np.ndarray  # the same in NumPy
     kept: object  # the states themselves where a cell keeps just those; with `starts` empty
     states: object
     starts: tuple  # of a checkpointed pass: the states at the start of each segment, as ends
@@ -48,10 +49,13 @@ class DevicePass(NamedTuple):
         expect_whole(self)
         return target.to_host(self.states)
 
-    @property
-    def steps(self) -> Steps:
-        """The kernels of its cell."""
-        return steps_of(self.cell.name, bool(self.shares.size), self.fast)
+    def laid_out(self, n: Sizes) -> tuple[Sizes, Steps]:
+        """The kernels of its cell for some steps, and their sizes: for few networks all blocks share out each step.
+
+        Both give the same bits: what differs is which thread has which number.
+        """
+        shared = layout.spread_over(n, target.blocks_at_once()) if n.hidden > target.MOST_THREADS else None
+        return shared or n, steps_of(self.cell.name, bool(self.shares.size), self.fast, shared is not None)
 
     @property
     def products(self) -> Products:
@@ -70,7 +74,8 @@ def run_pass(layer, params, suffix, x, ends, lengths, shares, y, place, checkpoi
     none = target.empty(0, x.dtype)
     residence = None if shares.size else residence_of(layout.structure_of(cell), n, x.dtype)
     fast = layer.device == "cuda_fast"
-    run = DevicePass(cell, n, x, lengths, none, none, (), weights, shares, suffix, fast, residence)
+    both = target.to_device(lengths), lengths
+    run = DevicePass(cell, n, x, *both, none, none, (), weights, shares, suffix, fast, residence)
     initial, final, starts = *ends, []
     for part in segments(n) if checkpoint else [n]:
         run = _run_segment(run, part, initial, final, y)
@@ -133,9 +138,10 @@ def _run_steps(run: DevicePass, n: Sizes, seq: Sequence, initial, kept, states, 
     dtype, structure = run.x.dtype, layout.structure_of(run.cell)
     a = target.empty(n.replicas * structure.PLANES * n.steps * n.batch * n.hidden, dtype)
     operands = target.empty(n.replicas * n.batch * n.hidden if structure.SECOND else 0, dtype)
-    target.spread(run.products.project, a.size, n, run.weights, seq, a)
+    device_products.project(run, n, seq, a)
+    n, steps = run.laid_out(n)
     arguments = n, _norm(n, dtype), run.weights, seq, initial, a, operands, kept, states, final
-    target.launch(run.steps.forward, n.replicas * n.slices, n.rows * n.hidden, *arguments)
+    target.launch(steps.forward, n.replicas * n.slices * n.cuts, n.rows * n.units, *arguments)
 
 
 def back_pass(run: DevicePass, dy, d_ends, dx, grads) -> None:
@@ -196,24 +202,21 @@ def _back_steps(run: DevicePass, n: Sizes, seq: Sequence, d_ends, d_vectors, d_a
     d_raw = target.empty(row * structure.PLANES if structure.NORM else 0, dtype)
     work = Work(rest, d_raw, d_norm.reshape(-1), target.empty(row if structure.SECOND else 0, dtype))
     kept, states = run.kept.reshape(-1), run.states.reshape(-1)
+    n, steps = run.laid_out(n)
     arguments = n, _norm(n, dtype), run.weights, seq, kept, states, d_ends, work, d_vectors, d_a
-    target.launch(run.steps.backward, n.replicas * n.slices, n.rows * n.hidden, *arguments)
+    target.launch(steps.backward, n.replicas * n.slices * n.cuts, n.rows * n.units, *arguments)
 
 
 def _add_gradients(run: DevicePass, d_a, dx, grads, sums: Sums) -> None:
     """What the steps of a pass add to the gradients of weights, biases and inputs, beside what the chip adds."""
-    n, kernels, lengths, suffix = run.n, run.products, run.lengths, run.suffix
-    structure, chip = layout.structure_of(run.cell), run.residence
+    n, suffix, structure, chip = run.n, run.suffix, layout.structure_of(run.cell), run.residence
     if structure.RECURRENT and not chip:
-        out = grads[f"weight_hh{suffix}"].reshape(-1)
-        histories = run.kept.reshape(-1), run.states.reshape(-1)
-        target.spread(kernels.recurrent_gradients, out.size, n, lengths, d_a, *histories, out)
+        device_products.add_recurrent_gradients(run, n, d_a, grads[f"weight_hh{suffix}"].reshape(-1))
     if not (chip and chip.back.fused):
-        out = grads[f"weight_ih{suffix}"].reshape(-1)
-        target.spread(kernels.input_gradients, out.size, n, lengths, d_a, run.x.reshape(-1), out)
+        device_products.add_input_gradients(run, n, d_a, grads[f"weight_ih{suffix}"].reshape(-1))
     if not structure.NORM and not chip:
-        target.spread(kernels.sum_of_steps, sums.planes.size, n, d_a, sums.planes.reshape(-1))
-    target.spread(kernels.x_gradients, dx.size, n, lengths, d_a, run.weights.V_x, dx.reshape(-1))
+        target.spread(run.products.sum_of_steps, sums.planes.size, n, d_a, sums.planes.reshape(-1))
+    device_products.add_x_gradients(run, n, d_a, dx.reshape(-1))
 
 
 def _finish(run: DevicePass, sums: Sums, grads) -> None:

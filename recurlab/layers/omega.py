@@ -9,7 +9,8 @@ from recurlab.kernels.job import Code
 from recurlab.kernels.pointwise import pointwise_of
 from recurlab.kernels.target import column_product_of, row_product_of
 from recurlab.layers.checks import expect
-from recurlab.layers.passes import Pass, expect_on_cpu, sequence_of, weights_of
+from recurlab.layers.on_host import on_cpu
+from recurlab.layers.passes import Pass, sequence_of, weights_of
 from recurlab.layers.recurrent import Recurrent, Tape, check_output_gradients, expect_natural
 
 ELMAN = ("rnn_tanh", "rnn_relu", "rnn_sigmoid", "rnn_linear")
@@ -23,8 +24,7 @@ def omega(layer: Recurrent, params: dict, tape: Tape, dy, dstate=None, *, square
     """
     _expect_elman(layer)
     dy, d_final = check_output_gradients(layer, params, tape, dy, dstate, False)
-    run = tape.passes[0]
-    expect_on_cpu(run)
+    run = on_cpu(tape.passes[0], params)
     expect(not run.n.zoned, "tape", "that of a run with zoneout", "one without: Ω has no form for it")
     n = run.n
     out, sums = _omega_of_units(run, params, dy, np.ascontiguousarray(d_final[:, :, 0]), squares)

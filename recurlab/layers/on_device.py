@@ -17,7 +17,7 @@ def forward(layer: Recurrent, params, replicas, x, state, lengths, checkpoint, o
     between = None if between is None else _with_replicas(target.to_device(between), 4)
     shape, none = (count, *x.shape[1:3], layer.directions * layer.hidden_size), target.empty(0, x.dtype)
     ends = _ends(layer, state, count, x.shape[2])
-    final, rows = target.empty(ends.shape, ends.dtype), target.to_device(lengths)
+    final = target.empty(ends.shape, ends.dtype)
     shares = none if keep is None else target.joined(keep)
     runs, y = [], none
     for level in range(layer.num_layers):
@@ -25,7 +25,7 @@ def forward(layer: Recurrent, params, replicas, x, state, lengths, checkpoint, o
         y = target.empty(shape, layer.dtype) if output or not last else none
         for place in _places(layer, level):
             suffix = layer.passes[place["own"]][2]
-            runs.append(run_pass(layer, params, suffix, x, (ends, final), rows, shares, y, place, checkpoint))
+            runs.append(run_pass(layer, params, suffix, x, (ends, final), lengths, shares, y, place, checkpoint))
         x = y if last or between is None else target.multiplied(y, between, level)
     tape = Tape(layer, tuple(runs), lengths, replicas is not None, between, stays)
     return (_outward(y, tape) if output else None), _outward_ends(final, tape), tape

@@ -42,12 +42,6 @@ class Pass(NamedTuple):
         return blocks.from_blocks(self.states, self.n)
 
 
-def expect_on_cpu(run) -> None:
-    """Refuse what lies in other blocks than those of the CPU's kernels, and a checkpointed pass."""
-    expect(isinstance(run, Pass), "tape", "that of a layer on a GPU", "one of the same layer with device cpu")
-    expect_whole(run)
-
-
 def expect_whole(run) -> None:
     """Refuse a checkpointed pass: it has no history to read."""
     expect(not run.starts, "tape", "that of a checkpointed pass", "one with the whole history")
@@ -63,8 +57,7 @@ def run_pass(layer, params, suffix, reverse, x, state, lengths, shares, y, colum
     none = np.empty(0, x.dtype)
     shares = none if shares is None else shares
     run = Pass(cell, n, x, filled_up(lengths, n), none, none, (), (), layer.packed, shares, reverse, suffix)
-    own = _matrices_and_biases(run, params)
-    run = run._replace(weights=matrices.prepared(cell, n, own, layer.packed))
+    run = with_weights(run, params)
     weights, starts = weights_of(run, params), []
     for part in segments(n) if checkpoint else [n]:
         run, final = _run_segment(run, part, weights, state, y, column, flushing)
@@ -73,6 +66,12 @@ def run_pass(layer, params, suffix, reverse, x, state, lengths, shares, y, colum
     if checkpoint:
         run = run._replace(n=n, kept=none, states=none, starts=tuple(starts))
     return run, state
+
+
+def with_weights(run: Pass, params) -> Pass:
+    """The pass with its weights prepared."""
+    own = _matrices_and_biases(run, params)
+    return run._replace(weights=matrices.prepared(run.cell, run.n, own, run.packed))
 
 
 def _matrices_and_biases(run: Pass, params) -> tuple[np.ndarray, ...]:
@@ -156,7 +155,7 @@ def state_history(run: Pass, params, lengths, dy, d_final) -> np.ndarray:
 
 def _state_history(run: Pass, params, lengths, dy, d_final, d_a) -> np.ndarray:
     """d_states of all steps, and into d_a its blocks of all steps unless it is empty."""
-    expect_on_cpu(run)
+    expect_whole(run)
     n, none = run.n, np.empty(0, run.x.dtype)
     run = run._replace(lengths=filled_up(lengths, n))
     vectors = np.zeros((n.units, n.vectors, n.blocks * n.lanes), none.dtype)

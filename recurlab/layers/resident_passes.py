@@ -8,6 +8,7 @@ from recurlab.kernels.cuda.reference import sum_of_rows, transpose
 from recurlab.kernels.cuda.registers import COLUMNS
 from recurlab.kernels.cuda.residence import ROWS, Plan
 from recurlab.kernels.cuda.resident_kernels import gather_tiles, resident_of, slice_columns
+from recurlab.layers import device_products
 
 
 class ChipSums(NamedTuple):
@@ -33,7 +34,7 @@ def run_steps(run, n: Sizes, seq: Sequence, initial, kept, states, final) -> Non
     plan, structure = run.residence.forth, layout.structure_of(run.cell)
     a = target.empty(0 if plan.fused else n.replicas * structure.PLANES * n.steps * n.batch * n.hidden, run.x.dtype)
     if not plan.fused:
-        target.spread(run.products.project, a.size, n, run.weights, seq, a)
+        device_products.project(run, n, seq, a)
     columns = structure.GATES * n.hidden
     W = _sliced(n, plan, run.residence.count_forth, n.hidden, columns, run.weights.W_h)
     arguments = n, plan, run.weights, seq, W, initial, a, kept, states, final

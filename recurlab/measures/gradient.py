@@ -4,6 +4,7 @@ import numpy as np
 
 from recurlab.blas import on_one_thread
 from recurlab.layers.checks import expect
+from recurlab.layers.on_host import on_cpu
 from recurlab.layers.passes import history, state_history
 from recurlab.layers.recurrent import (
     Recurrent,
@@ -128,4 +129,4 @@ def _one_layer(layer, params, tape, dy):
     expect_one_direction(layer)
     expect(layer.num_layers == 1, "layer", f"{layer.num_layers} layers", "one layer")
     dy, ends = _check_gradients(layer, params, tape, dy)
-    return tape.passes[0], params, tape.lengths, dy, ends[:, :, 0]
+    return on_cpu(tape.passes[0], params), params, tape.lengths, dy, ends[:, :, 0]

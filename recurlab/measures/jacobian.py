@@ -60,22 +60,22 @@ def jacobians(layer: Recurrent, params: dict, tape: Tape) -> np.ndarray:
     """
     expect_one_direction(layer)
     check_tape(layer, check_params(layer, params), tape)
-    n, size = tape.passes[0].n, state_size(layer)
+    n, states, size = tape.passes[0].n, len(layer.spec.states), state_size(layer)
     found = np.empty((n.replicas, n.steps, n.batch, size, size), layer.dtype)
     steps = min(n.steps, max(1, ROWS // (n.batch * size)))
     parts, unit = steps_apart(params, tape, steps, size), _unit_cotangents(layer, n, steps)
     for first in range(0, n.steps, steps):
         first = min(first, n.steps - steps)  # the last go takes some steps once more
-        J = _pull_back(parts, first, unit).reshape(n.replicas, n.states, -1, steps, n.batch, size, n.hidden)
+        J = _pull_back(parts, first, unit).reshape(n.replicas, states, -1, steps, n.batch, size, n.hidden)
         found[:, first : first + steps] = J.transpose(0, 3, 4, 5, 1, 2, 6).reshape(*J.shape[:1], *J.shape[3:6], size)
     return found if tape.replicated else found[0]
 
 
 def _unit_cotangents(layer: Recurrent, n: Sizes, steps: int) -> np.ndarray:
     """All unit vectors for each row of some steps, (R, S, L, steps·B·n, H)."""
-    size = state_size(layer)
-    unit = np.eye(size, dtype=layer.dtype).reshape(size, n.states, -1, n.hidden).transpose(1, 2, 0, 3)
-    shape = (n.replicas, n.states, layer.num_layers, steps * n.batch, size, n.hidden)
+    size, states = state_size(layer), len(layer.spec.states)
+    unit = np.eye(size, dtype=layer.dtype).reshape(size, states, -1, n.hidden).transpose(1, 2, 0, 3)
+    shape = (n.replicas, states, layer.num_layers, steps * n.batch, size, n.hidden)
     return np.broadcast_to(unit[:, :, None], shape).reshape(*shape[:3], -1, n.hidden)
 
 

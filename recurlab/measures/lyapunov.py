@@ -31,7 +31,7 @@ def lyapunov(
     expect(counted >= 1, "burn_in, settle", f"{burn_in}, {settle}", f"together less than the {n.steps} steps of x")
     frame = matrix("orthogonal", Stream(0, "lyapunov"), size)[:, :count].astype(layer.dtype)
     Q, factors = np.broadcast_to(frame, (n.replicas, n.batch, size, count)), []
-    parts, parted = steps_apart(params, tape, 1, count), (n.states, layer.num_layers, n.hidden)
+    parts, parted = steps_apart(params, tape, 1, count), (len(layer.spec.states), layer.num_layers, n.hidden)
     for s in range(n.steps - 1, burn_in - 1, -1):
         cotangents = np.swapaxes(Q, -1, -2).reshape(n.replicas, n.batch, count, *parted)
         pulled = pull_back(parts, s, cotangents).reshape(n.replicas, n.batch, count, size)

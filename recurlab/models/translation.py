@@ -78,6 +78,7 @@ def translator(
     bidirectional: bool = False,
     score: str | None = None,
     dtype: str = "float32",
+    device: str = "cpu",
 ) -> Translator:
     """Describe an encoder and a decoder of one cell; score: of attention's SCORES, or None for no attention.
 
@@ -89,8 +90,8 @@ def translator(
     even = hidden_size % 2 == 0 or not bidirectional
     expect(even, "hidden_size", hidden_size, "an even number for two directions")
     width = hidden_size // 2 if bidirectional else hidden_size
-    encoder = recurrent.recurrent(cell, embedding_size, width, num_layers, bidirectional, dtype)
-    decoder = recurrent.recurrent(cell, embedding_size, hidden_size, num_layers, dtype=dtype)
+    encoder = recurrent.recurrent(cell, embedding_size, width, num_layers, bidirectional, dtype, device)
+    decoder = recurrent.recurrent(cell, embedding_size, hidden_size, num_layers, dtype=dtype, device=device)
     attends = score and attention.attention(score, hidden_size, hidden_size, hidden_size, dtype)
     return Translator(encoder, decoder, attends, *sizes, begin, end)
 

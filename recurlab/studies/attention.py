@@ -15,6 +15,7 @@ from recurlab.models.translation import Translator
 from recurlab.studies import translated
 from recurlab.studies.kinds import (
     CELL,
+    DEVICE,
     DTYPE,
     GENERATED_TRANSLATION,
     INIT,
@@ -57,11 +58,12 @@ def attention(
     learning_rate: POSITIVE,
     clip: POSITIVE,
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """Train a translator for each seed; rows of four kinds by `quantity`: gradient, learning, alignment and weight."""
     task = TRANSLATIONS[dataset]
     corpus = translated.generated(dataset, train_lengths, train_lengths[1:], test_sentences, batch_size)
-    net = translated.network(corpus, cell, embedding_size, hidden_size, score=score, dtype=dtype)
+    net = translated.network(corpus, cell, embedding_size, hidden_size, score=score, dtype=dtype, device=device)
     params = models.initial(net, seeds, **translated.weights_of(init_name, forget_bias))
     far = task.draw(seeds, "test", 0, np.full(ROWS, gradient_length))
     plan = Plan(updates, learning_rate, schedule="linear", clip_norm=clip)

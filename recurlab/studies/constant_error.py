@@ -8,10 +8,11 @@ The whole gradient goes through the gates and h as well; without recurrent weigh
 import numpy as np
 
 from recurlab.cells import CELLS
+from recurlab.layers.on_host import on_cpu
 from recurlab.layers.passes import state_history
 from recurlab.layers.recurrent import Recurrent, Tape, forward, recurrent
 from recurlab.random import Stream, normal
-from recurlab.studies.kinds import COUNT, INIT, NON_NEGATIVE, REAL, SIZE, list_of, one_of, optional
+from recurlab.studies.kinds import COUNT, DEVICE, INIT, NON_NEGATIVE, REAL, SIZE, list_of, one_of, optional
 from recurlab.studies.study import Study
 from recurlab.studies.trained import gate_bias_problems, label_of
 from recurlab.weights import init
@@ -31,9 +32,10 @@ def constant_error(
     batch_size: SIZE,
     length: SIZE,
     lags: list_of(COUNT),
+    device: DEVICE = "cpu",
 ):
     """One row for each replica and lag, in float64; numbers are means over the batch."""
-    layer = recurrent(cell, input_size, hidden_size, dtype="float64")
+    layer = recurrent(cell, input_size, hidden_size, dtype="float64", device=device)
     weights = {"recurrent": init_name, "forget_bias": forget_bias, "chrono": chrono}
     params = init(layer, seeds, input="gaussian", gain=gain, input_gain=input_gain, **weights)
     x = np.stack([normal(Stream(int(seed), "inputs"), (length, batch_size, input_size)) for seed in seeds])
@@ -54,7 +56,7 @@ def _whole(layer: Recurrent, params: dict, tape: Tape, u: np.ndarray) -> np.ndar
     """dL/dc, c the last state of the cell, at every lag: (R, T+1, B, H)."""
     d_final = np.zeros((len(u), len(layer.spec.states), *u.shape[1:]))
     d_final[:, -1] = u
-    return state_history(tape.passes[0], params, tape.lengths, None, d_final)[:, -1, ::-1]
+    return state_history(on_cpu(tape.passes[0], params), params, tape.lengths, None, d_final)[:, -1, ::-1]
 
 
 def _direct(layer: Recurrent, tape: Tape, u: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from recurlab.studies import trained
 from recurlab.studies.kinds import (
     CELL,
     DATASET,
+    DEVICE,
     DTYPE,
     INIT,
     NON_NEGATIVE,
@@ -53,17 +54,21 @@ def dataset_training(
     regulariser: optional(REGULARISER),
     strength: NON_NEGATIVE,
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """Train one network for each seed; one row for each epoch until its training ends, epoch 0 untrained."""
     weights = {"recurrent": init_name, "gain": gain, "input": input_init, "input_gain": input_gain}
-    made = trained.setting(dataset, seeds, cell, hidden_size, dtype, weights | {"forget_bias": forget_bias})
+    made = trained.setting(
+        dataset, seeds, cell, hidden_size, dtype, weights | {"forget_bias": forget_bias}, device=device
+    )
     whole = made.task.load(dtype)
     data = first_rows(whole, limit)
     each = data.train.count // batch_size
     expect(each > 0, "batch_size", batch_size, f"at most the {data.train.count} training rows")
     plan = Plan(epochs * each, learning_rate, rule, schedule, clip, every=each)
     plan = plan if patience is None else plan._replace(patience=Patience("valid_loss", patience))
-    gradients = regularised.gradients(made.net, seeds, regulariser, strength)
+    stays = regulariser is None and device != "cpu"  # on a GPU; the CPU keeps the order in which norms are summed up
+    gradients = None if stays else regularised.gradients(made.net, seeds, regulariser, strength)
     measure = partial(_measure, made.net, data, partial(regularised.at_test, made.net, regulariser), strength)
     what, source = f"{dataset}, {made.label}", partial(_batch, data.train, batch_size)
     found = train(made.net, made.params, seeds, source, plan, measure=measure, gradients=gradients, what=what)

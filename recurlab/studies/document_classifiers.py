@@ -69,11 +69,11 @@ def bags_of_words(examples: Examples) -> list[BagOfWords]:
     return [bag_of_words.fit(found.texts(r), classes) for r, classes in enumerate(found.classes)]
 
 
-def readers(examples: Examples, cell: str, hidden_size: int, plan: Plan, dtype: str) -> Readers:
+def readers(examples: Examples, cell: str, hidden_size: int, plan: Plan, dtype: str, device: str) -> Readers:
     """Networks from the defaults of PyTorch, trained by a plan; of its points the one with the least loss on a quarter
     of the documents is kept.
     """
-    layer = recurrent(cell, WORDS.size, hidden_size, dtype=dtype)
+    layer = recurrent(cell, WORDS.size, hidden_size, dtype=dtype, device=device)
     net = sequence.network(layer, 2, "cross_entropy", "last")
     params = init(layer, examples.seeds) | sequence.readout(net, examples.seeds)
     first = examples.batches - examples.batches // BATCHES

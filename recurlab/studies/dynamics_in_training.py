@@ -12,7 +12,7 @@ from recurlab.measures.spectrum import eigenvalues, singular_values
 from recurlab.models.gradients import entering_gradients
 from recurlab.models.sequence import Batch, Network, of_replicas, own_parameters
 from recurlab.studies import trained
-from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, MEMORY_TASK, POSITIVE, REAL, SIZE, one_of, optional
+from recurlab.studies.kinds import CELL, COUNT, DEVICE, DTYPE, INIT, MEMORY_TASK, POSITIVE, REAL, SIZE, one_of, optional
 from recurlab.studies.study import Study
 from recurlab.tasks import TASKS
 from recurlab.train import MEASURED, Plan
@@ -41,6 +41,7 @@ def dynamics_in_training(
     burn_in: COUNT,
     settle: COUNT,
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """Train one network for each seed with Adam until the task is solved; one row for each point.
 
@@ -48,7 +49,7 @@ def dynamics_in_training(
     that propose new content; everything else is measured on the same `test_rows` sequences at every point.
     """
     weights = {"recurrent": init_name, "gain": gain, "forget_bias": forget_bias, "chrono": chrono}
-    made = trained.setting(task, seeds, cell, hidden_size, dtype, weights)
+    made = trained.setting(task, seeds, cell, hidden_size, dtype, weights, device=device)
     test = made.task.draw(seeds, "test", 0, length, test_rows, dtype)
     plan = Plan(updates, learning_rate, clip_norm=clip, every=every, solved=trained.solved_if(solved_by, solved_below))
     measure = partial(_measure, made.net, test, lag, {"burn_in": burn_in, "settle": settle})

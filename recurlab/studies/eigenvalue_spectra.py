@@ -6,7 +6,7 @@ from recurlab.layers.recurrent import forward, recurrent
 from recurlab.measures import spectrum, theory
 from recurlab.measures.jacobian import jacobians, product_logs
 from recurlab.random import Stream, normal
-from recurlab.studies.kinds import CELL, COUNT, INIT, POSITIVE, SIZE, list_of
+from recurlab.studies.kinds import CELL, COUNT, DEVICE, INIT, POSITIVE, SIZE, list_of
 from recurlab.studies.study import Study
 from recurlab.weights import ENTRY_GAIN, init, matrix
 
@@ -25,6 +25,7 @@ def eigenvalue_spectra(
     product_cells: list_of(CELL),
     product_lengths: list_of(COUNT),
     drive: POSITIVE,
+    device: DEVICE = "cpu",
 ):
     """Eigenvalues, singular values of powers, spectra of Jacobian products and summaries of each seed's matrix."""
     rows = []
@@ -33,7 +34,8 @@ def eigenvalue_spectra(
         values = spectrum.eigenvalues(W)
         found = _eigenvalues(values) + _powers(W, powers, init_name, gain) + _summaries(W, values, init_name, gain)
         for cell in product_cells:
-            found += _products(cell, init_name, int(seed), hidden_size, gain, product_lengths, drive)
+            layer = recurrent(cell, hidden_size, hidden_size, dtype="float64", device=device)
+            found += _products(layer, init_name, int(seed), gain, product_lengths, drive)
         rows += [{"replica": replica, **row} for row in found]
     return {name: np.array([row.get(name, fill) for row in rows]) for name, fill in FILLS.items()}
 
@@ -100,21 +102,20 @@ def _summaries(W, values, init_name, gain) -> list[dict]:
     return [{"quantity": name, "value": float(value), "theory": exact} for name, (value, exact) in found.items()]
 
 
-def _products(cell, init_name, seed, size, gain, lengths, drive) -> list[dict]:
+def _products(layer, init_name, seed, gain, lengths, drive) -> list[dict]:
     """log σ_i(J_T ⋯ J_1) / T of a network driven by white noise of variance `drive` at every unit.
 
     And the growth of the mean square, ln(Σ σ_i² / N) / 2T: mean field ½ ln χ at every T (Pennington et al. 2017).
     """
-    layer = recurrent(cell, size, size, dtype="float64")
     params = init(layer, seed, recurrent=init_name, input="identity", gain=gain)
-    x = np.sqrt(drive) * normal(Stream(seed, "drive"), (BURN_IN + max(lengths), 1, size))
+    x = np.sqrt(drive) * normal(Stream(seed, "drive"), (BURN_IN + max(lengths), 1, layer.hidden_size))
     _, state, _ = forward(layer, params, x[:BURN_IN])
     _, _, tape = forward(layer, params, x[BURN_IN:], state)
     J = jacobians(layer, params, tape)[:, 0]
-    rows = []
+    rows, expected = [], theory.network_exponent(layer.cell, init_name, gain, drive)
     for length in lengths:
         logs = product_logs(J[:length], tolerance=1e-3, sweeps=SWEEPS)
-        shared = {"cell": cell, "length": length, "theory": theory.network_exponent(cell, init_name, gain, drive)}
+        shared = {"cell": layer.cell, "length": length, "theory": expected}
         spectrum_of = enumerate((logs / length).tolist())
         rows += [{"quantity": "jacobian_product", "rank": k, "value": v, **shared} for k, v in spectrum_of]
         growth = np.log(np.mean(np.exp(2 * logs))) / (2 * length)

@@ -12,7 +12,7 @@ from recurlab.measures import theory
 from recurlab.measures.gradient import gradient_by_lag, plain_gradient_by_lag
 from recurlab.measures.spectrum import spectral_norm, spectral_radius
 from recurlab.random import Stream, normal
-from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, POSITIVE, REAL, SIZE, list_of, optional
+from recurlab.studies.kinds import CELL, COUNT, DEVICE, DTYPE, INIT, POSITIVE, REAL, SIZE, list_of, optional
 from recurlab.studies.study import Study
 from recurlab.weights import init
 
@@ -34,9 +34,10 @@ def gradient_decay(
     length: SIZE,
     lags: list_of(COUNT),
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """One row for each replica and lag; norms are means of log10 over the batch."""
-    layer = recurrent(cell, input_size, hidden_size, dtype=dtype)
+    layer = recurrent(cell, input_size, hidden_size, dtype=dtype, device=device)
     biases = {"forget_bias": forget_bias, "chrono": chrono}
     params = init(layer, seeds, recurrent=init_name, input="gaussian", gain=gain, input_gain=input_gain, **biases)
     lags = np.array([lag for lag in lags if lag <= length])

@@ -13,8 +13,8 @@ from recurlab.measures.association import association, pointwise_mutual_informat
 from recurlab.models import unigram
 from recurlab.studies import document_classifiers as classifiers
 from recurlab.studies.document_classifiers import Examples
-from recurlab.studies.kinds import CELL, DTYPE, POSITIVE, SIZE, Kind, list_of, one_of, optional
-from recurlab.studies.study import Study
+from recurlab.studies.kinds import CELL, DEVICE, DTYPE, POSITIVE, SIZE, Kind, list_of, one_of, optional
+from recurlab.studies.study import Study, device_problems
 from recurlab.tasks.documents import DOCUMENTS
 from recurlab.tasks.grammar import AGREEMENT
 from recurlab.tasks.grammar.exact import pair_frequencies, word_frequencies
@@ -49,6 +49,7 @@ def independence(
     pairs: list_of(PAIR),
     distances: list_of(SIZE),
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """One part of the answer for each case; without a cell documents are bags of words."""
     if part == "words":
@@ -59,7 +60,7 @@ def independence(
             models = classifiers.bags_of_words(examples)
         else:
             plan = Plan(updates, learning_rate, schedule="linear", clip_norm=clip)
-            models = classifiers.readers(examples, cell, hidden_size, plan, dtype)
+            models = classifiers.readers(examples, cell, hidden_size, plan, dtype, device)
         found = _documents(examples, models, cell or BAG, test_documents, moved)
     return _columns(found, len(seeds))
 
@@ -116,9 +117,10 @@ def _columns(found: list[dict], replicas: int) -> dict[str, np.ndarray]:
 
 def problems(given: dict) -> list[str]:
     """What is wrong with the settings together, in words."""
+    found = device_problems(given, "counts", given["part"] == "documents" and given["cell"] is not None)
     if given["part"] == "words":
-        return []
-    found = [f"{name}: got null, wanted one for documents" for name in ("task", "documents") if given[name] is None]
+        return found
+    found += [f"{name}: got null, wanted one for documents" for name in ("task", "documents") if given[name] is None]
     rows, count, furthest = classifiers.BATCHES * given["batch_size"], given["documents"], max(given["moved"])
     if count is not None and count % rows:
         found.append(f"documents: got {count}, wanted a multiple of {rows}: {classifiers.BATCHES} batches")

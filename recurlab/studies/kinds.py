@@ -106,6 +106,12 @@ def _translations() -> tuple:
     return DATASETS
 
 
+def _devices() -> tuple:
+    from recurlab.kernels import DEVICES
+
+    return DEVICES
+
+
 def _name_of(wanted: str, names: Callable[[], Iterable[str]]) -> Kind:
     return Kind(wanted, lambda value: isinstance(value, str) and value in names(), names=names)
 
@@ -136,6 +142,7 @@ REGULARISER = _name_of("a regulariser of `recurlab list regularisers`", _regular
 SCORE = _name_of("a score of attention: dot, scaled_dot, general or additive", _scores)
 GENERATED_TRANSLATION = _name_of("a translation task of `recurlab list tasks`", _generated)
 TRANSLATION_DATA = _name_of("a translation task of `recurlab list tasks`, or multi30k", _translations)
+DEVICE = _name_of("cpu, cuda or cuda_fast", _devices)
 DTYPE = _name_of("float32 or float64", lambda: ("float32", "float64"))
 
 

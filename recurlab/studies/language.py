@@ -11,6 +11,7 @@ from recurlab.studies.kinds import (
     CELL,
     CORPUS,
     COUNT,
+    DEVICE,
     DTYPE,
     FLAG,
     POSITIVE,
@@ -27,7 +28,7 @@ from recurlab.studies.kinds import (
 from recurlab.studies.language_measures import QUANTITIES, rows_of
 from recurlab.studies.language_texts import CHARACTER, Sizes, texts_of
 from recurlab.studies.rungs import RUNGS, Shape, Training
-from recurlab.studies.study import Study
+from recurlab.studies.study import Study, device_problems
 from recurlab.tasks.grammar import GRAMMARS
 
 
@@ -70,6 +71,7 @@ def language(
     contexts: list_of(SIZE),
     measured: list_of(one_of(*QUANTITIES)),
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """Train the models of a rung on a text and ask them; see `quantity`. Tokens null: all of a given text."""
     texts = texts_of(seeds, corpus, level, vocabulary_size, Sizes(train_tokens, valid_tokens, test_tokens))
@@ -80,7 +82,7 @@ def language(
     bounds = np.where(np.equal(clip, None), np.inf, clip).astype(float)
     training = Training(
         *(batch_size, steps, truncation, epochs, points, patience, rule, learning_rate, schedule),
-        *(divide_after, divide_by, bounds, np.asarray(dropout, float), dtype),
+        *(divide_after, divide_by, bounds, np.asarray(dropout, float), dtype, device),
     )
     made = RUNGS[rung](texts, seeds, shape, training)
     wanted = {"contexts": contexts, "rate": dynamic_rate}
@@ -104,7 +106,8 @@ OF_AGREEMENT = ("distance", "agreement")  # quantities that are about the words 
 def problems(given: dict) -> list[str]:
     """What is wrong with the settings together, in words."""
     rung, measured = given["rung"], given["measured"]
-    found = [f"{name}: got null, wanted a value for {rung}" for name in NEEDED[rung] if given[name] is None]
+    found = device_problems(given, rung, rung == "recurrent")
+    found += [f"{name}: got null, wanted a value for {rung}" for name in NEEDED[rung] if given[name] is None]
     if rung == "window" and given["hidden_size"] is None and not given["direct"]:
         found.append("hidden_size: got null, wanted a size, or direct connections without it")
     generated = given["corpus"] in GRAMMARS

@@ -11,7 +11,7 @@ import numpy as np
 from recurlab.layers.recurrent import forward, recurrent
 from recurlab.measures.memory import linear_memory, memory_by_lag, response_spectrum
 from recurlab.random import Stream, normal
-from recurlab.studies.kinds import COUNT, DTYPE, POSITIVE, SIZE, list_of, one_of
+from recurlab.studies.kinds import COUNT, DEVICE, DTYPE, POSITIVE, SIZE, list_of, one_of
 from recurlab.studies.study import Study
 from recurlab.weights import init
 
@@ -30,9 +30,10 @@ def memory_capacity(
     memory: SIZE,
     lags: list_of(COUNT),
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """One row for each replica and lag; `memory` lags are summed, after as many steps that only fill the network."""
-    layer = recurrent(cell, 1, hidden_size, dtype=dtype)
+    layer = recurrent(cell, 1, hidden_size, dtype=dtype, device=device)
     params = _networks(layer, seeds, weights, radius)
     u = np.stack([normal(Stream(int(seed), "inputs"), (memory - 1 + steps,)) for seed in seeds])
     y, _, _ = forward(layer, params, (input_gain * u[:, :, None, None]).astype(dtype), check=False)

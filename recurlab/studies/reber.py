@@ -9,7 +9,7 @@ from recurlab.layers.footprint import memory_bytes, replica_groups
 from recurlab.models.gradients import Truncation, side_by_side, windows_of
 from recurlab.models.sequence import Batch, Network, of_replicas, outputs
 from recurlab.studies import trained
-from recurlab.studies.kinds import CELL, DTYPE, FLAG, INIT, POSITIVE, REAL, SCHEDULE, SIZE, optional
+from recurlab.studies.kinds import CELL, DEVICE, DTYPE, FLAG, INIT, POSITIVE, REAL, SCHEDULE, SIZE, optional
 from recurlab.studies.study import Study
 from recurlab.tasks.reber import entropy, exchanged, next_symbols, outer_steps
 from recurlab.train import Plan, Trained
@@ -44,15 +44,15 @@ def reber(
     carry: FLAG,
     test_pairs: SIZE,
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """Train one network for each seed with Adam, the gradient cut every `window` steps; one row for each point.
 
     A `window` is a truncation with k1 = k2. Without `carry` the state starts at zero in every window too, in training
     and in the test: the network sees the symbols of its window alone.
     """
-    made = trained.setting(
-        GRAMMAR, seeds, cell, hidden_size, dtype, {"recurrent": init_name, "forget_bias": forget_bias}
-    )
+    weights = {"recurrent": init_name, "forget_bias": forget_bias}
+    made = trained.setting(GRAMMAR, seeds, cell, hidden_size, dtype, weights, device=device)
     cut = None if window is None else Truncation(window, window, carry)
     plan = Plan(updates, learning_rate, schedule=schedule, clip_norm=clip, truncation=cut, every=every)
     test = _test(made, seeds, length, test_pairs)

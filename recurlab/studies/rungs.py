@@ -64,6 +64,7 @@ class Training(NamedTuple):
     clip: np.ndarray
     dropout: np.ndarray
     dtype: str
+    device: str
 
 
 class Rung(NamedTuple):
@@ -121,7 +122,11 @@ def window(texts: Texts, seeds, shape: Shape, training: Training) -> Rung:
 
 def recurrent(texts: Texts, seeds, shape: Shape, training: Training) -> Rung:
     """A recurrent network of any cell, trained on windows of parallel streams whose states go on."""
-    layer = recurrent_layer(shape.cell, shape.embedding_size, shape.hidden_size, shape.num_layers, dtype=training.dtype)
+    layer = recurrent_layer(
+        *(shape.cell, shape.embedding_size, shape.hidden_size, shape.num_layers),
+        dtype=training.dtype,
+        device=training.device,
+    )
     net = recurrent_lm.recurrent_lm(layer, texts.vocabulary.size, texts.vocabulary.end, shape.tied)
     bias = {} if shape.forget_bias is None else {"forget_bias": shape.forget_bias}
     usual = partial(recurrent_lm.initial, net, seeds, **bias)

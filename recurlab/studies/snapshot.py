@@ -15,8 +15,8 @@ from recurlab.layers.checks import expect
 from recurlab.layers.recurrent import parameter_shapes, recurrent
 from recurlab.models import sequence, window_mlp
 from recurlab.models.gradients import loss_and_gradients
-from recurlab.studies.kinds import CELL, DTYPE, POSITIVE, SIZE, WINDOW_TASK, list_of, optional
-from recurlab.studies.study import Study
+from recurlab.studies.kinds import CELL, DEVICE, DTYPE, POSITIVE, SIZE, WINDOW_TASK, list_of, optional
+from recurlab.studies.study import Study, device_problems
 from recurlab.tasks import TASKS
 from recurlab.tasks.task import Task
 from recurlab.train import ENDS, Plan, train
@@ -45,6 +45,7 @@ class Data(NamedTuple):
     length: int
     batch_size: int
     dtype: str
+    device: str
 
     def draw(self, purpose: str, seeds, step: int, rows: int | None = None) -> sequence.Batch:
         """The batch of an update, or `rows` sequences of the test set."""
@@ -65,12 +66,13 @@ def snapshot(
     clip: POSITIVE,
     test_batches: SIZE,
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """Train a window MLP for each window, or (with a cell) one recurrent network, which stands beside every window.
 
     Adam with a learning rate that falls linearly to 0, new data at every update; the networks of a seed share them.
     """
-    data = Data(TASKS[task], length, batch_size, dtype)
+    data = Data(TASKS[task], length, batch_size, dtype, device)
     plan = Plan(updates, learning_rate, schedule="linear", clip_norm=clip, every=-(-updates // POINTS))
     if cell is None:
         models = [_window(data, window, parameters, seeds) for window in windows]
@@ -93,7 +95,7 @@ def _window(data: Data, window: int, parameters: int, seeds) -> Model:
 def _recurrent(data: Data, cell: str, parameters: int, seeds) -> Model:
     """Recurrent networks with at most that many parameters, from the defaults of PyTorch."""
     task, outputs = data.task, data.task.outputs
-    made = partial(recurrent, cell, task.inputs, dtype=data.dtype)
+    made = partial(recurrent, cell, task.inputs, dtype=data.dtype, device=data.device)
     hidden = _widest(lambda hidden: parameter_shapes(made(hidden)) | {"out": (outputs, hidden + 1)}, parameters)
     net = sequence.network(made(hidden), outputs, task.loss, task.at)
     params = init(net.layer, seeds) | sequence.readout(net, seeds)
@@ -148,9 +150,15 @@ def _rows(data: Data, model: Model, windows, seeds, *training) -> dict[str, np.n
     return columns | {"excess": excess, "below": np.maximum(0, -excess)}
 
 
+def problems(given: dict) -> list[str]:
+    """What is wrong with the settings together, in words."""
+    return device_problems(given, "a window MLP", given["cell"] is not None)
+
+
 SNAPSHOT = Study(
     function=snapshot,
     replicas=(),
+    together=problems,
     columns={
         "network": "name; window MLP, or the recurrent cell",
         "window": "steps; k, the inputs that the window MLP sees, or that the recurrent network is compared with",

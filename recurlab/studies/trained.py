@@ -27,11 +27,18 @@ class Setting(NamedTuple):
 
 
 def setting(
-    task: str, seeds, cell: str, hidden_size: int, dtype: str, weights: dict, output_sd: float | None = None
+    task: str,
+    seeds,
+    cell: str,
+    hidden_size: int,
+    dtype: str,
+    weights: dict,
+    output_sd: float | None = None,
+    device: str = "cpu",
 ) -> Setting:
     """Networks for a task or a dataset, one for each seed; `weights` are for `init`, see `readout` for output_sd."""
     found = (TASKS | DATASETS)[task]
-    layer = recurrent(cell, found.inputs, hidden_size, dtype=dtype)
+    layer = recurrent(cell, found.inputs, hidden_size, dtype=dtype, device=device)
     net = network(layer, found.outputs, found.loss, found.at)
     weights = {name: value for name, value in weights.items() if value is not None}
     return Setting(found, net, init(layer, seeds, **weights) | readout(net, seeds, output_sd), label_of(cell, weights))

@@ -5,6 +5,7 @@ import numpy as np
 from recurlab.studies import trained
 from recurlab.studies.kinds import (
     CELL,
+    DEVICE,
     DTYPE,
     FLAG,
     INIT,
@@ -53,11 +54,12 @@ def training(
     solved_by: optional(one_of("loss", "error")),
     solved_below: POSITIVE,
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """Train one network for each seed on new data at every update; one row for each point, update 0 untrained."""
     weights = {"recurrent": init_name, "gain": gain, "input": input_init, "input_gain": input_gain}
     weights |= {"forget_bias": forget_bias, "chrono": chrono}
-    made = trained.setting(task, seeds, cell, hidden_size, dtype, weights, output_sd)
+    made = trained.setting(task, seeds, cell, hidden_size, dtype, weights, output_sd, device)
     plan = Plan(
         updates=updates,
         learning_rate=learning_rate,

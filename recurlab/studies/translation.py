@@ -11,6 +11,7 @@ from recurlab.models.translation import Translator
 from recurlab.studies import translated
 from recurlab.studies.kinds import (
     CELL,
+    DEVICE,
     DTYPE,
     FLAG,
     INIT,
@@ -56,6 +57,7 @@ def translation(
     beam_sizes: list_of(SIZE),
     length_power: NON_NEGATIVE,
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """Train a translator for each seed and let it translate the test sentences: one row for each and number of beams.
 
@@ -65,7 +67,7 @@ def translation(
         corpus = translated.given(vocabulary_size, batch_size)
     else:
         corpus = translated.generated(dataset, train_lengths, test_lengths, test_sentences, batch_size)
-    layer = {"bidirectional": bidirectional, "score": score, "dtype": dtype}
+    layer = {"bidirectional": bidirectional, "score": score, "dtype": dtype, "device": device}
     net = translated.network(corpus, cell, embedding_size, hidden_size, **layer)
     weights = translated.weights_of(init_name, forget_bias)
     params = models.initial(net, seeds, **weights)

@@ -13,7 +13,19 @@ from recurlab.layers.recurrent import backward, forward, recurrent
 from recurlab.models.gradients import Truncation, loss_and_gradients
 from recurlab.models.sequence import own_parameters
 from recurlab.studies import trained
-from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, MEMORY_TASK, POSITIVE, REAL, SIZE, list_of, optional
+from recurlab.studies.kinds import (
+    CELL,
+    COUNT,
+    DEVICE,
+    DTYPE,
+    INIT,
+    MEMORY_TASK,
+    POSITIVE,
+    REAL,
+    SIZE,
+    list_of,
+    optional,
+)
 from recurlab.studies.study import Study
 from recurlab.train import Plan
 
@@ -35,12 +47,13 @@ def truncation(
     updates: COUNT,
     learning_rate: POSITIVE,
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """One row for each k = back of `backs`: of the scalar model at every decay (task null), or after `updates`."""
     if task is None:
-        return _scalar(seeds, decays, [k for k in backs if k <= length], length, batch_size, dtype)
+        return _scalar(seeds, decays, [k for k in backs if k <= length], length, batch_size, dtype, device)
     weights = {"recurrent": init_name, "forget_bias": forget_bias}
-    made = trained.setting(task, seeds, cell, hidden_size, dtype, weights)
+    made = trained.setting(task, seeds, cell, hidden_size, dtype, weights, device=device)
     backs = [k for k in backs if k <= made.task.steps(length)]
     return _on_task(made, seeds, backs, length, batch_size, updates, learning_rate)
 
@@ -50,24 +63,24 @@ def scalar_gradient(decay, back=np.inf):
     return decay * (1 - decay ** (2.0 * back)) / (1 - decay**2) ** 2
 
 
-def _scalar(seeds, decays, backs, length: int, batch: int, dtype: str) -> dict:
+def _scalar(seeds, decays, backs, length: int, batch: int, dtype: str, device: str) -> dict:
     """Mean gradients over `batch` runs of each seed, (R, decays · backs); one seed at a time, because runs are many."""
-    found = np.stack([_of_seed(seed, decays, backs, length, batch, dtype) for seed in seeds])
+    found = np.stack([_of_seed(seed, decays, backs, length, batch, dtype, device) for seed in seeds])
     decay, back = (axis.ravel() for axis in np.meshgrid(decays, backs, indexing="ij"))
     expected, full = scalar_gradient(decay, back), scalar_gradient(decay)
     columns = {"gradient": found, "expected_gradient": expected, "share": found / full, "share_theory": expected / full}
     return _columns(len(seeds), back, columns | {"decay": decay, "network": [f"scalar, a = {a:g}" for a in decay]})
 
 
-def _of_seed(seed, decays, backs, length: int, batch: int, dtype: str) -> np.ndarray:
+def _of_seed(seed, decays, backs, length: int, batch: int, dtype: str, device: str) -> np.ndarray:
     """The gradients of one seed, (decays · backs,): the same white numbers for all of them."""
     u = normals(np.array([seed]), "scalar model", 0, (length + 1) * batch).reshape(length + 1, batch, 1).astype(dtype)
-    return np.array([gradient for a in decays for gradient in _scalar_gradients(a, u, backs)])
+    return np.array([gradient for a in decays for gradient in _scalar_gradients(a, u, backs, device)])
 
 
-def _scalar_gradients(decay: float, u: np.ndarray, backs) -> list[float]:
+def _scalar_gradients(decay: float, u: np.ndarray, backs, device: str) -> list[float]:
     """Mean over the batch of d(h_T²/2)/da for each k; h_0 ~ N(0, 1 / (1 - a²)) makes it stationary from the start."""
-    layer = recurrent("rnn_linear", 1, 1, dtype=u.dtype.name)
+    layer = recurrent("rnn_linear", 1, 1, dtype=u.dtype.name, device=device)
     weights = {"weight_ih_l0": np.ones((1, 1)), "weight_hh_l0": np.full((1, 1), decay)}
     params = {name: w.astype(u.dtype) for name, w in weights.items()}
     params |= {name: np.zeros(1, u.dtype) for name in ("bias_ih_l0", "bias_hh_l0")}

@@ -9,7 +9,7 @@ import numpy as np
 from recurlab.layers.recurrent import backward, forward, recurrent
 from recurlab.models import untied
 from recurlab.random import Stream, normal
-from recurlab.studies.kinds import CELL, INIT, SIZE, list_of
+from recurlab.studies.kinds import CELL, DEVICE, INIT, SIZE, list_of
 from recurlab.studies.study import Study
 from recurlab.weights import init
 
@@ -23,9 +23,10 @@ def unrolling(
     input_size: SIZE,
     batch_size: SIZE,
     lengths: list_of(SIZE),
+    device: DEVICE = "cpu",
 ):
     """Compare the tied gradient with the summed gradients of the untied layers, in float64, for each length."""
-    layer = recurrent(cell, input_size, hidden_size, dtype="float64")
+    layer = recurrent(cell, input_size, hidden_size, dtype="float64", device=device)
     tied = sum(array.size for array in init(layer).values())
     worst = [
         _relative_difference(layer, init_name, int(seed), length, batch_size) for seed in seeds for length in lengths

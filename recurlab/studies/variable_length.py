@@ -14,7 +14,7 @@ import numpy as np
 
 from recurlab.layers.recurrent import backward, forward, recurrent
 from recurlab.random import Stream, normal
-from recurlab.studies.kinds import CELL, COUNT, DTYPE, INIT, POSITIVE, REAL, SIZE, list_of, one_of, optional
+from recurlab.studies.kinds import CELL, COUNT, DEVICE, DTYPE, INIT, POSITIVE, REAL, SIZE, list_of, one_of, optional
 from recurlab.studies.study import Study
 from recurlab.weights import init
 
@@ -50,9 +50,10 @@ def variable_length(
     lengths: list_of(SIZE),
     paddings: list_of(COUNT),
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """agreement: rows of `lengths` in three ways. cost: as many rows, all of the largest of them, behind them zeros."""
-    layer = recurrent(cell, input_size, hidden_size, dtype=dtype)
+    layer = recurrent(cell, input_size, hidden_size, dtype=dtype, device=device)
     params = init(layer, seeds, recurrent=init_name, gain=gain, forget_bias=forget_bias)
     drawn = _draw(layer, seeds, max(lengths), len(lengths))
     if part == "agreement":

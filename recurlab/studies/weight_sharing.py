@@ -17,6 +17,7 @@ from recurlab.random import Stream, integers
 from recurlab.studies import trained
 from recurlab.studies.kinds import (
     CELL,
+    DEVICE,
     DTYPE,
     INIT,
     MEMORY_TASK,
@@ -87,13 +88,15 @@ def weight_sharing(
     learning_rate: POSITIVE,
     clip: POSITIVE,
     dtype: DTYPE,
+    device: DEVICE = "cpu",
 ):
     """Train one network for each seed, on `sequences` or on new data at every update, and test it at every length.
 
     Adam with a learning rate that falls linearly to 0; the weights tested are those of the point with the least loss on
     validation sequences. Each update has one length, uniform over `train_lengths`.
     """
-    made = trained.setting(task, seeds, cell, hidden_size, dtype, {"recurrent": init_name, "forget_bias": forget_bias})
+    weights = {"recurrent": init_name, "forget_bias": forget_bias}
+    made = trained.setting(task, seeds, cell, hidden_size, dtype, weights, device=device)
     examples = Examples(made.task, train_lengths, _batches(sequences, batch_size), batch_size, dtype)
     _check_lengths(sharing, train_lengths, test_lengths)
     if sharing == "untied":

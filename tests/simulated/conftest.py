@@ -56,9 +56,16 @@ def _abandon(threads):
 
 
 def run(self, grid_point, *args):
-    """All threads of a block in turns, once forwards, once backwards: whoever reads what is not there yet, shows."""
-    points = np.ndindex(*self._block_dim)
-    threads = [Turns(lambda: self._f(*args), self, grid_point, point, self._debug) for point in points]
+    """All threads of a block in turns, once forwards, once backwards: whoever reads what is not there yet, shows.
+
+    Where all blocks of a launch wait for each other, their threads take turns as if they were one block.
+    """
+    together = "_together_" in self._f.__qualname__
+    if together and any(grid_point):
+        return  # they ran with the first
+    blocks = list(np.ndindex(*self._grid_dim)) if together else [grid_point]
+    points = [(block, thread) for block in blocks for thread in np.ndindex(*self._block_dim)]
+    threads = [Turns(lambda: self._f(*args), self, *point, self._debug) for point in points]
     for thread in threads:
         thread.start()
     going = threads

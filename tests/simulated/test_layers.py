@@ -6,9 +6,10 @@ from cases import CASES, KINDS, SMALL, Case, assert_close, assert_same_bits, of_
 
 import recurlab as rl
 from recurlab.cells import CELLS
-from recurlab.kernels.cuda import layout, residence, target
-from recurlab.layers import device_passes
+from recurlab.kernels.cuda import layout, matrix, residence, target
+from recurlab.layers import device_passes, device_products
 from recurlab.layers.recurrent import backward, forward, pack, recurrent, trace
+from recurlab.measures.gradient import lag_shares, plain_gradient_by_lag
 
 # Products are summed up in another order than by vectors on the CPU. The largest of all errors here is 12 eps.
 ROUNDINGS = 32
@@ -110,6 +111,116 @@ def test_bits_do_not_depend_on_blocks_and_threads(cell, monkeypatch):
         found.append(both(layer_of(cell, STACK), p))
     assert_same_bits(found[1], found[0])
     assert_same_bits(found[2], found[0])
+
+
+# large matrices in tiles
+
+
+@pytest.mark.parametrize("cell", KINDS)
+def test_products_in_tiles_have_the_same_bits(cell, monkeypatch):
+    p, layer = problem(cell, STACK), layer_of(cell, STACK)
+    monkeypatch.setattr(device_passes, "residence_of", nowhere)
+    expected = both(layer, p)
+    launched, add = [], device_products.add_product
+    monkeypatch.setattr(device_products, "add_product", lambda *given: launched.append(given) or add(*given))
+    monkeypatch.setattr(device_products, "LARGE", 1)
+    assert_same_bits(both(layer, p), expected)
+    assert len(launched) >= 3 * len(layer.passes)
+    assert_same_bits(both(layer, p, checkpoint=True), expected)
+
+
+def spread(rng, count, apart):
+    """Where rows or columns begin: `apart`, in any order, and one that is none."""
+    places = rng.permutation(count) * apart
+    places[count // 2] = -1
+    return places
+
+
+@pytest.mark.parametrize("along", [0, 1])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_product_of_rows_and_columns_anywhere(dtype, along):
+    rows, columns, terms, rng = 19, 35, 9, np.random.default_rng(along)
+    sizes = rows * terms, terms * columns, rows * columns
+    shapes = zip((1, 2, 2), sizes, strict=True)
+    left, right, out = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    places = spread(rng, rows, terms), spread(rng, terms, 1), spread(rng, terms, columns), spread(rng, columns, 1)
+    places += spread(rng, rows, columns), spread(rng, columns, 1)
+    expected = out.astype(float)
+    for r, m, n in np.ndindex(2, rows, columns):
+        for k in range(terms if min(places[4][m], places[5][n]) >= 0 else 0):
+            a, b = (places[0][m], places[1][k]), (places[2][k], places[3][n])
+            if min(*a, *b) >= 0:
+                expected[r, places[4][m] + places[5][n]] += float(left[0, sum(a)]) * right[r, sum(b)]
+    z = matrix.Extents(2, rows, columns, terms, 0, sizes[1], sizes[2], along)
+    arrays = [target.to_device(array.reshape(-1)) for array in (left, right, out)]
+    matrix.add_product(z, matrix.Places(*map(target.to_device, places)), *arrays)
+    assert_close(target.to_host(arrays[2]).reshape(out.shape), expected, ROUNDINGS * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("own_x", [True, False], ids=["x of its own", "shared x"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_in_tiles_of_replicas(own_x, dtype, monkeypatch):
+    case = Case(steps=3, batch=7, inputs=9, hidden=18)
+    p = replicated("gru", case, 2, own_x)[0]
+    p = p._replace(**{name: getattr(p, name).astype(dtype) for name in ("x", "dy")}, state=None, dstate=None)
+    p = p._replace(params={name: array.astype(dtype) for name, array in p.params.items()})
+    monkeypatch.setattr(residence, "FUSED", 0)  # what is on the chip has these products, too
+    expected = both(layer_of("gru", case, dtype), p)
+    monkeypatch.setattr(device_products, "LARGE", 1)
+    assert_same_bits(both(layer_of("gru", case, dtype), p), expected)
+
+
+# all blocks step by step
+
+
+@pytest.mark.parametrize("blocks", [2, 5, 12])
+@pytest.mark.parametrize("cell", KINDS)
+def test_blocks_that_share_out_each_step_have_the_same_bits(cell, blocks, monkeypatch):
+    monkeypatch.setattr(device_passes, "residence_of", nowhere)
+    p, layer = problem(cell, STACK), layer_of(cell, STACK)
+    expected = both(layer, p)
+    launched, launch = [], target.launch
+    monkeypatch.setattr(target, "launch", lambda *given: launched.append(given[:2]) or launch(*given))
+    monkeypatch.setattr(target, "MOST_THREADS", 4)
+    monkeypatch.setattr(target, "blocks_at_once", lambda: blocks)
+    monkeypatch.setattr(layout, "TILE", 2)
+    assert_same_bits(both(layer, p), expected)
+    assert all("_together_" in kernel.__qualname__ and 1 < count <= blocks for kernel, count in launched)
+    assert max(count for _, count in launched) == {2: 2, 5: 4, 12: 6}[blocks]
+
+
+def test_replicas_share_the_blocks(monkeypatch):
+    monkeypatch.setattr(device_passes, "residence_of", nowhere)
+    case = Case(batch=4)
+    layer, (stacked, alone) = layer_of("lstm", case), replicated("lstm", case, 2)
+    expected = [both(layer, p) for p in alone]
+    monkeypatch.setattr(target, "blocks_at_once", lambda: 7)
+    monkeypatch.setattr(layout, "TILE", 2)
+    found = both(layer, stacked)
+    for r, own in enumerate(expected):
+        names = ("y", "d_x", "d weight_ih_l0", "d weight_hh_l0")
+        assert_same_bits({name: found[name][r] for name in names}, {name: own[name] for name in names})
+
+
+SHAPES = (1, 64, 512), (1, 16, 300), (8, 20, 512), (1, 1, 1024), (66, 64, 512), (132, 3, 512)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_blocks_share_out_all_rows_and_units_once(shape):
+    replicas, batch, hidden = shape
+    sizes = layout.sizes_of(CELLS["lstm"], replicas, (1, 5, batch, 3), hidden, False, **PLACE)
+    shared = layout.spread_over(sizes, 132)
+    if replicas == 132:
+        assert shared is None
+        return
+    blocks = replicas * shared.slices * shared.cuts
+    assert 1 < blocks <= 132 and (blocks > 66 or batch * hidden <= 66 * 256)
+    seats = [layout.seat_of(shared, block, 0, 256) for block in range(blocks)]
+    seen = np.zeros((replicas, batch, hidden), int)
+    for at in seats:
+        rows = at.count // at.units
+        seen[at.replica, at.row : at.row + rows, at.unit : at.unit + at.units] += 1
+    assert (seen == 1).all()
 
 
 # weights on the chip
@@ -309,14 +420,48 @@ def test_a_layer_of_the_cpu_takes_no_device_arrays():
     assert told.startswith("params['weight_ih_l0']: expected a NumPy array")
 
 
+def measured(layer, p, **options):
+    """What goes back through single steps."""
+    _, _, tape = forward(layer, p.params, p.x, p.state, p.lengths, **options)
+    found = {"jacobians": rl.jacobians(layer, p.params, tape)}
+    found["lags"] = rl.gradient_by_lag(layer, p.params, tape, p.dy, p.dstate)
+    if layer.num_layers == 1:
+        found["plain"] = plain_gradient_by_lag(layer, p.params, tape, p.dy)
+    if layer.num_layers == 1 and layer.spec.recurrent_matrix:
+        found["shares"] = lag_shares(layer, p.params, tape, p.dy)
+    return {name: np.nan_to_num(array) for name, array in found.items()}
+
+
+@pytest.mark.parametrize(
+    "case", [Case(lengths=(5, 2, 4)), Case(steps=3, batch=9, layers=2)], ids=["lengths", "stacked"]
+)
+@pytest.mark.parametrize("cell", KINDS)
+def test_single_steps_are_those_of_the_cpu(cell, case):
+    p = problem(cell, case)
+    expected = measured(layer_of(cell, case, device="cpu"), p)
+    assert_close(measured(layer_of(cell, case), p), expected, ROUNDINGS * 2.3e-16)
+
+
+def test_single_steps_of_replicas_under_zoneout_are_those_of_the_cpu():
+    case = Case(batch=9)
+    p, rng = replicated("lstm", case, 2)[0], np.random.default_rng(2)
+    options = {"keep": tuple(rng.random((2, 1, case.steps, case.batch, case.hidden)) for _ in p.state)}
+    expected = measured(layer_of("lstm", case, device="cpu"), p, **options)
+    assert_close(measured(layer_of("lstm", case), p, **options), expected, ROUNDINGS * 2.3e-16)
+    exponents = [rl.lyapunov(layer_of("lstm", case, device=device), p.params, p.x) for device in ("cpu", "cuda")]
+    assert_close(*exponents, 1e-12)
+
+
 def test_what_is_about_the_kernels_of_the_cpu_is_refused():
     p, layer = problem("rnn_tanh", Case()), layer_of("rnn_tanh", Case())
-    y, _, tape = forward(layer, p.params, p.x)
-    told = "tape: expected one of the same layer with device cpu, got that of a layer on a GPU"
-    assert refused(rl.jacobians, layer, p.params, tape) == told
-    assert refused(rl.gradient_by_lag, layer, p.params, tape, np.ones_like(y)) == told
-    assert refused(rl.lyapunov, layer, p.params, p.x) == told
     assert "expected device cpu" in refused(pack, layer, p.params)
+    there = on_device(p)
+    _, _, tape = forward(layer, there.params, there.x)
+    told = "params: expected NumPy arrays, got arrays on a GPU"
+    assert refused(rl.gradient_by_lag, layer, there.params, tape, p.dy) == told
+    _, _, tape = forward(layer, p.params, p.x, checkpoint=True)
+    told = "tape: expected one with the whole history, got that of a checkpointed pass"
+    assert refused(rl.jacobians, layer, p.params, tape) == told
 
 
 def test_a_tape_belongs_to_its_device():

@@ -9,8 +9,10 @@ from recurlab.kernels.cuda import target
 from recurlab.layers import linear
 from recurlab.layers.loss import LOSSES
 from recurlab.layers.recurrent import recurrent
+from recurlab.models import regularised
 from recurlab.models.gradients import Truncation, loss_and_gradients
-from recurlab.models.sequence import Batch, Dropped, network, readout
+from recurlab.models.sequence import Batch, Dropped, network, own_parameters, readout
+from recurlab.parametrise import PARAMETRISATIONS
 from recurlab.train import ENDS, Plan, train
 from recurlab.weights import init
 
@@ -135,6 +137,58 @@ def test_nothing_but_what_is_measured_comes_to_the_host_between_two_points(monke
     loss_and_error, norm = 2 * R, R
     at_the_end = [p.size for p in params.values()] + [2 * p.size for p in params.values()]  # and Adam's slots
     assert copied == [loss_and_error, norm] * 3 + at_the_end
+
+
+# truncation, penalties, noise and parametrisations: NumPy arrays, with the layer alone on the GPU
+
+
+def assert_gradients_of_both(batch, regulariser=None, cell="rnn_tanh", layers=1, changed=lambda net, p: p, **options):
+    """The gradients of `regularised.gradients` with the layer on either device; `changed` makes the parameters."""
+    found = []
+    for device in ("cpu", "cuda"):
+        net, params = networks(device, cell, at="every", layers=layers)
+        own = regularised.gradients(net, [0, 1, 2], regulariser, np.array([0.3, 0, 0.5]), **options)
+        found.append(own(changed(net, params), np.arange(R), batch, 1, None))
+    cpu, cuda = found
+    assert relative_error(cuda.loss, cpu.loss) < 1e-13 and relative_error(cuda.penalty, cpu.penalty) < 1e-12
+    for name, g in cpu.grads.items():
+        assert isinstance(cuda.grads[name], np.ndarray)
+        assert relative_error(cuda.grads[name], g) < 1e-12, name
+
+
+@pytest.mark.parametrize("regulariser", regularised.REGULARISERS)
+def test_gradients_with_a_regulariser_are_those_of_the_cpu(regulariser):
+    layers = regularised.layers_needed(regulariser)
+    assert_gradients_of_both(batch_of("squared_error", "every", own=True), regulariser, layers=layers)
+
+
+OF_ROWS = {"lengths": np.array([4, 1, 3]), "weights": np.array([[1, 1, 1], [1, 0, 1], [1, 0, 1], [1, 0, 0.0]])}
+
+
+@pytest.mark.parametrize("regulariser", ["omega_paper", "omega_code", "norm_stabiliser", "zoneout", "dropout_outputs"])
+def test_so_they_are_for_rows_of_different_length(regulariser):
+    assert_gradients_of_both(batch_of("squared_error", "every", **OF_ROWS), regulariser)
+
+
+@pytest.mark.parametrize("carry", [True, False])
+@pytest.mark.parametrize(("ahead", "back"), [(1, 2), (3, 3), (2, 4)])
+@pytest.mark.parametrize(("cell", "layers"), [("lstm_peephole", 2), ("gru_norm", 1)])
+def test_truncated_gradients_are_those_of_the_cpu(cell, layers, ahead, back, carry):
+    batch, cut = batch_of("squared_error", "every", own=True), Truncation(ahead, back, carry)
+    assert_gradients_of_both(batch, cell=cell, layers=layers, truncation=cut)
+
+
+@pytest.mark.parametrize("regulariser", ["weight_noise", "drop_columns", "variational_inputs", "dropout_outputs"])
+def test_truncated_gradients_under_noise_are_those_of_the_cpu(regulariser):
+    batch, cut = batch_of("squared_error", "every"), Truncation(2, 3)
+    assert_gradients_of_both(batch, regulariser, cell="gru", truncation=cut)
+
+
+def test_gradients_of_what_is_trained_in_place_of_the_weights_are_those_of_the_cpu():
+    def raw(net, params):
+        return params | PARAMETRISATIONS["antisymmetric"].raw(net.layer, own_parameters(params))
+
+    assert_gradients_of_both(batch_of("squared_error", "every"), changed=raw, parametrisation="antisymmetric")
 
 
 @pytest.mark.parametrize(

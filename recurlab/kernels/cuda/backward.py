@@ -7,7 +7,7 @@ The gradients of the states stand in the places of the final ones from the first
 those of the initial ones: a pass goes back through the parts of a sequence one after the other.
 """
 
-from recurlab.kernels.cuda.layout import Thread, end_place, kept_place, place_of, row_at, time_of
+from recurlab.kernels.cuda.layout import end_place, kept_place, place_of, row_at, seat_of, time_of
 from recurlab.kernels.cuda.target import cuda, load, store
 from recurlab.maths import ONE, ZERO
 
@@ -15,7 +15,7 @@ from recurlab.maths import ONE, ZERO
 def _enter(n, at, seq, d_ends, s):
     """d_h += dy."""
     for i in range(at.first, at.count if n.width else 0, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         if n.first_step + s < seq.lengths[b]:
             row = row_at(n, at.replica, time_of(n, seq.lengths[b], s), b)
             to = end_place(n, at.replica, 0, b) + j
@@ -58,7 +58,7 @@ def _retreat(n, at, weights, seq, kept, states, d_ends, rest, d_vectors, d_a, st
     """d_a of one step into step `to_step` of an array of `steps`; zero beyond a row's length."""
     plane = steps * n.batch * n.hidden
     for i in range(at.first, at.count, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         to = place_of(n, at.replica, PLANES, steps, to_step, b) + j
         if n.first_step + s < seq.lengths[b]:
             if ZONED:
@@ -93,7 +93,7 @@ def _normalise_back(n, at, norm, weights, seq, kept, d_raw, d_norm, d_a, s):
     """d_a of one step back through its norm; adds to the gradients of gains and biases."""
     plane = n.steps * n.batch * n.hidden
     for i in range(at.first, at.count, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         to = place_of(n, at.replica, PLANES, n.steps, s, b) + j
         for p in range(PLANES):
             d = ZERO
@@ -115,7 +115,7 @@ def _back_product(n, V_h, d_a, r, s, b, k, gate, start):
 def _operand_product(n, at, weights, d_a, d_operands, s):
     """The gradient of a second product's operand."""
     for i in range(at.first, at.count, at.step):
-        b, k = at.row + i // n.hidden, i % n.hidden
+        b, k = at.row + i // at.units, at.unit + i % at.units
         d = ZERO
         d += back_product(n, weights.V_h, d_a, at.replica, s, b, k, GATES - 1, ZERO)
         store(d_operands, place_of(n, at.replica, 1, 1, 0, b) + k, d)
@@ -126,7 +126,7 @@ def _operand_back(n, at, seq, kept, states, d_operands, d_ends, d_a, s):
     row = n.batch * n.hidden
     plane, ends = n.steps * row, n.replicas * n.passes * row
     for i in range(at.first, at.count, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         if n.first_step + s < seq.lengths[b]:
             values = load_k(kept, kept_place(n, at.replica, s, b) + j, n.kept_steps * row)
             state = load_s(states, place_of(n, at.replica, STATES, n.steps + 1, s, b) + j, plane + row)
@@ -141,7 +141,7 @@ def _operand_back(n, at, seq, kept, states, d_operands, d_ends, d_a, s):
 def _hidden_product(n, at, weights, seq, d_a, d_ends, s):
     """d_h += d_a W_hh."""
     for i in range(at.first, at.count, at.step):
-        b, k = at.row + i // n.hidden, i % n.hidden
+        b, k = at.row + i // at.units, at.unit + i % at.units
         if n.first_step + s < seq.lengths[b]:
             to = end_place(n, at.replica, 0, b) + k
             total = load(d_ends, to)
@@ -152,23 +152,22 @@ def _hidden_product(n, at, weights, seq, d_a, d_ends, s):
 
 def backward(n, norm, weights, seq, kept, states, d_ends, work, d_vectors, d_a):
     """All steps of some rows of a replica backwards: fills d_a, adds to d_vectors, d_ends from final to initial."""
-    r, row = cuda.blockIdx.x // n.slices, cuda.blockIdx.x % n.slices * n.rows
-    at = Thread(r, row, cuda.threadIdx.x, min(n.rows, n.batch - row) * n.hidden, cuda.blockDim.x)
+    at = seat_of(n, cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x)
     for done in range(n.steps):
         s = n.steps - 1 - done
         enter(n, at, seq, d_ends, s)
         if NORM:
             retreat(n, at, weights, seq, kept, states, d_ends, work.rest, d_vectors, work.d_raw, 1, s, 0)
-            cuda.syncthreads()
+            meet()
             normalise_back(n, at, norm, weights, seq, kept, work.d_raw, work.d_norm, d_a, s)
         else:
             retreat(n, at, weights, seq, kept, states, d_ends, work.rest, d_vectors, d_a, n.steps, s, s)
-        cuda.syncthreads()
+        meet()
         if SECOND:
             operand_product(n, at, weights, d_a, work.d_operands, s)
-            cuda.syncthreads()
+            meet()
             operand_back(n, at, seq, kept, states, work.d_operands, d_ends, d_a, s)
-            cuda.syncthreads()
+            meet()
         if RECURRENT:
             hidden_product(n, at, weights, seq, d_a, d_ends, s)
 

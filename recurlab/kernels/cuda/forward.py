@@ -11,7 +11,7 @@ Names in capitals are those of `layout.Structure`; they, the cell's functions an
 their underscore are bound by `reference`. Only kernels themselves know their thread: the simulator wants it so.
 """
 
-from recurlab.kernels.cuda.layout import Thread, end_place, kept_place, place_of, row_at, time_of
+from recurlab.kernels.cuda.layout import end_place, kept_place, place_of, row_at, seat_of, time_of
 from recurlab.kernels.cuda.target import cuda, load, root, store
 from recurlab.maths import ONE, ZERO
 
@@ -39,9 +39,9 @@ def _bias_of(n, weights, r, p, j):
     return load(weights.b_ih, i) + load(weights.b_hh, i)
 
 
-def _input_product(n, weights, x, first, r, gate, j):
-    """x W_ihᵀ of a unit's gate; the row of x stands at `first`."""
-    total = ZERO
+def _input_product(n, weights, x, first, r, gate, j, start):
+    """start + x W_ihᵀ of a unit's gate; the row of x stands at `first`."""
+    total = start
     place = (r * n.inputs * GATES + gate) * n.hidden + j
     for k in range(n.inputs):
         total += load(x, first + k) * load(weights.W_x, place + k * GATES * n.hidden)
@@ -53,10 +53,11 @@ def project(n, weights, seq, a):
     for i in range(cuda.grid(1), n.replicas * PLANES * n.steps * n.batch * n.hidden, cuda.gridsize(1)):
         j, b, s = i % n.hidden, i // n.hidden % n.batch, i // n.hidden // n.batch % n.steps
         p, r = i // n.hidden // n.batch // n.steps % PLANES, i // n.hidden // n.batch // n.steps // PLANES
-        total = ZERO if NORM else bias_of(n, weights, r, p, j)
+        total = ZERO
+        total += ZERO if NORM else bias_of(n, weights, r, p, j)
         if p < GATES and n.first_step + s < seq.lengths[b]:
             row = row_at(n, r if n.x_replicas > 1 else 0, time_of(n, seq.lengths[b], s), b)
-            total += input_product(n, weights, seq.x, row * n.inputs, r, p, j)
+            total = input_product(n, weights, seq.x, row * n.inputs, r, p, j, total)
         store(a, i, total)
 
 
@@ -64,7 +65,7 @@ def _begin(n, at, initial, states):
     """The states before the first step."""
     plane = (n.steps + 1) * n.batch * n.hidden
     for i in range(at.first, at.count, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         to = place_of(n, at.replica, STATES, n.steps + 1, 0, b) + j
         for v in range(STATES):
             store(states, to + v * plane, load(initial, end_place(n, at.replica, v, b) + j))
@@ -74,7 +75,7 @@ def _finish(n, at, states, final):
     """The states behind the last step."""
     plane = (n.steps + 1) * n.batch * n.hidden
     for i in range(at.first, at.count, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         since = place_of(n, at.replica, STATES, n.steps + 1, n.steps, b) + j
         for v in range(STATES):
             store(final, end_place(n, at.replica, v, b) + j, load(states, since + v * plane))
@@ -93,7 +94,7 @@ def _products(n, at, weights, seq, states, a, operands, s):
     """a += h W_hhᵀ, and the operand of a second product."""
     plane = n.steps * n.batch * n.hidden
     for i in range(at.first, at.count, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         if n.first_step + s < seq.lengths[b]:
             own = place_of(n, at.replica, PLANES, n.steps, s, b) + j
             h = place_of(n, at.replica, STATES, n.steps + 1, s, b)
@@ -109,7 +110,7 @@ def _last_product(n, at, weights, seq, a, operands, s):
     """The second product: the operand through the recurrent weights of the last gate."""
     plane = n.steps * n.batch * n.hidden
     for i in range(at.first, at.count, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         if n.first_step + s < seq.lengths[b]:
             to = place_of(n, at.replica, PLANES, n.steps, s, b) + plane_of(GATES - 1) * plane + j
             row = place_of(n, at.replica, 1, 1, 0, b)
@@ -137,7 +138,7 @@ def _centre(n, at, norm, seq, a, kept, s):
     """c = s - M s of every plane, behind what the cell keeps."""
     plane = n.steps * n.batch * n.hidden
     for i in range(at.first, at.count, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         if n.first_step + s < seq.lengths[b]:
             row = place_of(n, at.replica, PLANES, n.steps, s, b)
             to = kept_place(n, at.replica, s, b) + KEPT * plane
@@ -150,7 +151,7 @@ def _rescale(n, at, norm, weights, seq, a, kept, s):
     """a = gain · c / √(M c² + ε) + bias."""
     plane = n.steps * n.batch * n.hidden
     for i in range(at.first, at.count, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         if n.first_step + s < seq.lengths[b]:
             to = place_of(n, at.replica, PLANES, n.steps, s, b) + j
             row = kept_place(n, at.replica, s, b) + KEPT * plane
@@ -173,7 +174,7 @@ def _advance(n, at, weights, seq, a, kept, states, s):
     """The cell itself; beyond a row's length its states stay and its output is zero."""
     plane, row = n.steps * n.batch * n.hidden, n.batch * n.hidden
     for i in range(at.first, at.count, at.step):
-        b, j = at.row + i // n.hidden, i % n.hidden
+        b, j = at.row + i // at.units, at.unit + i % at.units
         old = place_of(n, at.replica, STATES, n.steps + 1, s, b) + j
         now = n.first_step + s
         if now < seq.lengths[b]:
@@ -195,20 +196,19 @@ def _advance(n, at, weights, seq, a, kept, states, s):
 
 def forward(n, norm, weights, seq, initial, a, operands, kept, states, final):
     """All steps of some rows of a replica: fills kept, states, y and the final states."""
-    r, row = cuda.blockIdx.x // n.slices, cuda.blockIdx.x % n.slices * n.rows
-    at = Thread(r, row, cuda.threadIdx.x, min(n.rows, n.batch - row) * n.hidden, cuda.blockDim.x)
+    at = seat_of(n, cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x)
     begin(n, at, initial, states)
     for s in range(n.steps):
-        cuda.syncthreads()
+        meet()
         if RECURRENT:
             products(n, at, weights, seq, states, a, operands, s)
         if SECOND:
-            cuda.syncthreads()
+            meet()
             last_product(n, at, weights, seq, a, operands, s)
         if NORM:
-            cuda.syncthreads()
+            meet()
             centre(n, at, norm, seq, a, kept, s)
-            cuda.syncthreads()
+            meet()
             rescale(n, at, norm, weights, seq, a, kept, s)
         advance(n, at, weights, seq, a, kept, states, s)
     finish(n, at, states, final)

@@ -22,6 +22,8 @@ import numpy as np
 from recurlab.cells.cell import Cell
 from recurlab.kernels.cuda.target import MOST_THREADS, inlined
 
+TILE = 16  # rows and units of a block where all blocks go step by step: a thread for each number of the tile
+
 
 class Sizes(NamedTuple):
     """All sizes of a pass, or of some of its steps; axes as above."""
@@ -30,7 +32,9 @@ class Sizes(NamedTuple):
     x_replicas: int  # R or 1
     batch: int
     rows: int  # of the batch that a block of threads works on
-    slices: int  # blocks of threads a replica
+    slices: int  # of the batch
+    units: int  # of each of these rows that it works on: H, or fewer where all blocks of a launch go step by step
+    cuts: int  # of a row
     steps: int  # of this part of a sequence
     first_step: int  # of this part
     length: int  # of the whole sequence, T
@@ -56,6 +60,8 @@ def sizes_of(cell: Cell, replicas: int, x_shape: tuple, hidden: int, zoned: bool
         batch=batch,
         rows=rows,
         slices=-(-batch // rows),
+        units=hidden,
+        cuts=1,
         steps=steps,
         first_step=0,
         length=steps,
@@ -66,6 +72,21 @@ def sizes_of(cell: Cell, replicas: int, x_shape: tuple, hidden: int, zoned: bool
         **more,
     )
     return part_of(whole, 0, steps, keeps_states(cell, zoned))
+
+
+def spread_over(n: Sizes, blocks: int) -> Sizes | None:
+    """The sizes with all rows and units shared out to at most so many blocks; None where each has a replica to itself.
+
+    A block reads the weights of its units alone, and those once for all its rows.
+    """
+    each = blocks // n.replicas
+    if each < 2:
+        return None
+    slices = min(-(-n.batch // TILE), each)
+    rows = -(-n.batch // slices)
+    slices = -(-n.batch // rows)
+    units = -(-n.hidden // min(each // slices, -(-n.hidden // TILE)))
+    return n._replace(rows=rows, slices=slices, units=units, cuts=-(-n.hidden // units))
 
 
 def part_of(n: Sizes, first: int, steps: int, states_serve: bool) -> Sizes:
@@ -116,6 +137,8 @@ class Thread(NamedTuple):
 
     replica: int
     row: int  # the first of the block
+    unit: int  # the first of the block
+    units: int  # of the block
     first: int
     count: int
     step: int
@@ -159,6 +182,15 @@ def orders_of(cell: Cell) -> dict[str, tuple[int, ...]]:
 def keeps_states(cell: Cell, zoned: bool) -> bool:
     """Whether a cell keeps just its new state: then the states serve as kept, one step later."""
     return cell.kept == cell.states and not cell.norm and not zoned
+
+
+@inlined
+def seat_of(n, block, thread, threads):
+    """What a thread of a block works on."""
+    r, part = block // (n.slices * n.cuts), block % (n.slices * n.cuts)
+    row, unit = part // n.cuts * n.rows, part % n.cuts * n.units
+    units = min(n.units, n.hidden - unit)
+    return Thread(r, row, unit, units, thread, min(n.rows, n.batch - row) * units, threads)
 
 
 @inlined

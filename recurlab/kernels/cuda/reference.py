@@ -6,7 +6,7 @@ from typing import NamedTuple
 from recurlab.cells import CELLS
 from recurlab.kernels.cuda import backward, forward, gradients
 from recurlab.kernels.cuda.layout import Structure, orders_of, structure_of
-from recurlab.kernels.cuda.target import elementary, inlined, kernel, load, store
+from recurlab.kernels.cuda.target import elementary, inlined, kernel, load, meet_block, meet_grid, store
 from recurlab.kernels.pointwise import bindings
 from recurlab.kernels.rebind import rebind
 
@@ -58,9 +58,10 @@ def helpers(functions, label: str, fast: bool, names: dict) -> dict:
 
 
 @cache
-def steps_of(cell: str, zoned: bool = False, fast: bool = False) -> Steps:
-    """The steps of a cell, compiled at their first launches."""
-    names, label = bound(cell, zoned, fast), label_of(cell, zoned, fast)
+def steps_of(cell: str, zoned: bool = False, fast: bool = False, together: bool = False) -> Steps:
+    """The steps of a cell, compiled at their first launches; `together` all blocks of a launch go step by step."""
+    names = bound(cell, zoned, fast) | {"meet": meet_grid if together else meet_block}
+    label = label_of(cell, zoned, fast) + "_together" * together
     return Steps(*(kernel(function, label, fast, **names) for function in (forward.forward, backward.backward)))
 
 

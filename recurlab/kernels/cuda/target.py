@@ -6,8 +6,10 @@ a thread is plain Python on NumPy's scalars.
 
 import hashlib
 import math
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from threading import current_thread
 
 import numpy as np
 from numba import config, types
@@ -76,7 +78,15 @@ if SIMULATED:
         with np.errstate(over="ignore"):
             return np.exp(x)
 
-    tanh, root = np.tanh, np.sqrt
+    def fma(x, y, z):
+        """The sum x y + z, rounded once."""
+        return float(Fraction(x) * Fraction(y) + Fraction(z))
+
+    def meet_block():
+        """Wait for all threads of the block."""
+        current_thread().syncthreads()
+
+    meet_grid, tanh, root = meet_block, np.tanh, np.sqrt
 
 else:
     from numba.core.typing import signature
@@ -105,6 +115,21 @@ else:
             return context.get_dummy_value()
 
         return signature(types.void, array, types.int64, array.dtype), generate
+
+    @cuda.jit(device=True, forceinline=True)
+    def fma(x, y, z):
+        """The sum x y + z, rounded once."""
+        return cuda.fma(x, y, z)
+
+    @cuda.jit(device=True, forceinline=True)
+    def meet_block():
+        """Wait for all threads of the block."""
+        cuda.syncthreads()
+
+    @cuda.jit(device=True, forceinline=True)
+    def meet_grid():
+        """Wait for all threads of the launch, which is a cooperative one by that."""
+        cuda.cg.this_grid().sync()
 
     exp, tanh, root = math.exp, math.tanh, math.sqrt
 
@@ -197,6 +222,18 @@ def _find_infinite(array, found):
 def _own(function):
     """A kernel of this module, compiled."""
     return kernel(function, "cuda")
+
+
+@cache
+def blocks_at_once() -> int:
+    """How many blocks of MOST_THREADS can wait for each other whatever registers they take: one on each multiprocessor.
+
+    1 where a launch cannot be a cooperative one, and in the simulator.
+    """
+    if SIMULATED:
+        return 1
+    device = cuda.get_current_device()
+    return device.MULTIPROCESSOR_COUNT if device.COOPERATIVE_LAUNCH else 1
 
 
 def wait() -> None:
