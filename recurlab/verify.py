@@ -8,10 +8,10 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import corpora, provenance
+from recurlab import corpora, provenance, records
 from recurlab.experiment import Block, Experiment, blocks_of
 from recurlab.files import inside, read_record, sha256
-from recurlab.results import block_path, read, read_block_record, table_folder
+from recurlab.results import block_path, read, table_folder
 from recurlab.run import compute_block, is_done
 from recurlab.studies import TIMED
 
@@ -78,7 +78,7 @@ def _files_of(folder, experiment: Experiment) -> list[Path]:
 def _record(path: Path) -> dict | str:
     """A record, or what is wrong with it."""
     try:
-        return read_block_record(path) if path.parent.parent.name == CASES else read_record(path)
+        return records.read_block(path) if path.parent.parent.name == CASES else read_record(path)
     except ValueError as error:
         return str(error)
 
