@@ -118,6 +118,11 @@ def read(path) -> pa.Table:
         raise ValueError(f"{path}: not a whole parquet file ({error})") from None
 
 
+def decode(content: bytes) -> pa.Table:
+    """The table that `encode` made these bytes of."""
+    return parquet.read_table(pa.BufferReader(content))
+
+
 def block_record(path) -> dict:
     """The record beside a block's file; ValueError unless it is whole, of this block, and has its checksum."""
     record = records.read_block(Path(path).with_suffix(".json"))
