@@ -18,7 +18,7 @@ from typing import NamedTuple
 from recurlab import processes, records, slurm
 from recurlab.experiment import Block, Experiment
 from recurlab.files import inside, read_record, write_record
-from recurlab.records import CASE, CLOCK, JOB, PROCESS, SEEDS, TEXT, or_empty
+from recurlab.records import CASE, CLOCK, JOB, PROCESS, SEEDS, TEXT, or_else
 
 ENDED = "its process ended before it was done: killed, out of memory, or the machine went down"
 
@@ -30,7 +30,7 @@ KINDS = {
     "pid": PROCESS,
     "clock": CLOCK,
     "start": TEXT,
-    "job": or_empty(JOB),
+    "job": or_else(JOB, ""),
     "reason": TEXT,
 }
 

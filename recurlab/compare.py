@@ -45,9 +45,9 @@ def difference(a, b) -> tuple[bool, list[str]]:
 def _bounded(*paths: Path) -> tuple[bool, list[str]]:
     """Whether a bound takes the place of equality, since records name different instructions, and what to tell."""
     found = [instructions.of_table(path.parent) for path in paths]
-    if None in found or found[0] == found[1]:
+    if not instructions.differ(*found):
         return False, []
-    sides = f"A was computed with {found[0]}, B with {found[1]}"
+    sides = "A was computed with {}, B with {}".format(*map(instructions.told, found))
     return True, [f"{sides}: numbers may differ by {BOUND:g} of the largest in their column"]
 
 

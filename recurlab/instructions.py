@@ -1,7 +1,7 @@
 """With which instructions numbers are computed, and how far apart they may come out with others.
 
-Kernels, NumPy and OpenBLAS choose by the processor: wider vectors add up in another order. docs/cluster.md has what
-was measured.
+NumPy and OpenBLAS choose by the processor, and add up in another order with wider vectors. The kernels do not: each
+number is summed up in one lane. docs/cluster.md has what was measured.
 """
 
 import os
@@ -63,16 +63,20 @@ def others(record: dict) -> str:
 
     Records of earlier versions tell of the width alone.
     """
-    there = {name: record[name] for name in ("vector_bits", "instructions") if name in record}
-    return "" if there.items() <= used().items() else told(there)
+    return told(record) if differ(record, used()) else ""
 
 
-def of_table(folder: Path) -> str | None:
-    """With which instructions the table in a folder was computed, in words; None where no record tells."""
+def differ(a: dict, b: dict) -> bool:
+    """Whether two records tell of different instructions; what one of them does not tell is taken as the same."""
+    return any(a[name] != b[name] for name in ("vector_bits", "instructions") if name in a and name in b)
+
+
+def of_table(folder: Path) -> dict:
+    """The provenance record of the table in a folder; empty where there is no whole one."""
     try:
-        return told(read_record(folder / "provenance.json"))
+        return read_record(folder / "provenance.json")
     except (OSError, ValueError):
-        return None
+        return {}
 
 
 def told(record: dict) -> str:

@@ -30,9 +30,9 @@ def _are_sums(value) -> bool:
     return isinstance(value, dict) and all(isinstance(total, str) for total in value.values())
 
 
-def or_empty(kind: Kind) -> Kind:
-    """What a kind accepts, or an empty text."""
-    return Kind(f"{kind.wanted}, or nothing", lambda value: value == "" or kind.accepts(value))
+def or_else(kind: Kind, other: str | None) -> Kind:
+    """What a kind accepts, or one other value."""
+    return Kind(f"{kind.wanted}, or {other!r}", lambda value: value == other or kind.accepts(value))
 
 
 def list_of(wanted: str, *kinds: Kind) -> Kind:
@@ -53,7 +53,6 @@ AMOUNT = number("a number from 0 to 10^9", 0, 10**9, int, float)
 PROCESS = number("the number of a process", 1, 2**31 - 1, int)
 CLOCK = number("a clock tick", 0, 2**63 - 1, int)
 SUMS = Kind("a mapping of names to SHA-256", _are_sums)
-BITS = number("a number of bits, or null", 1, 2**16, int)
 BLOCK = {  # what is read of a block's record
     "case": CASE,
     "seeds": SEEDS,
@@ -63,7 +62,7 @@ BLOCK = {  # what is read of a block's record
     "threads": number("a number of threads", 1, 10**6, int),
     "peak_memory_mb": AMOUNT,
     "cpu": TEXT,
-    "vector_bits": Kind(BITS.wanted, lambda value: value is None or BITS.accepts(value)),
+    "vector_bits": or_else(number("a number of bits", 1, 2**16, int), None),
     "checksums": SUMS,
 }
 

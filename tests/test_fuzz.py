@@ -11,6 +11,7 @@ import os
 import random
 import stat
 import struct
+from functools import partial
 
 import damage
 import judge
@@ -249,6 +250,13 @@ def test_a_state_that_was_forged_is_started_anew_from(tmp_path):
 # notes of jobs
 
 
+@pytest.fixture
+def noted(tmp_path, monkeypatch):
+    """Notes of jobs in a results folder, and the path of one of them."""
+    add_studies(monkeypatch)
+    return partial(make_notes, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("entry", "value"),
     [
@@ -265,8 +273,8 @@ def test_a_state_that_was_forged_is_started_anew_from(tmp_path):
         ("reason", None),
     ],
 )
-def test_an_attempt_that_was_forged_is_told_and_neither_waited_for_nor_ended(tmp_path, entry, value):
-    path = make_notes(tmp_path, "attempt")
+def test_an_attempt_that_was_forged_is_told_and_neither_waited_for_nor_ended(noted, tmp_path, entry, value):
+    path = noted("attempt")
     (whole,) = attempts.read(tmp_path / "results", "tiny").values()
     files.write_record(path, whole._asdict() | {entry: value})
     with pytest.warns(
@@ -275,17 +283,16 @@ def test_an_attempt_that_was_forged_is_told_and_neither_waited_for_nor_ended(tmp
         assert resume.living(tmp_path / "results", ["tiny"]) == []
 
 
-def test_an_attempt_at_another_block_than_its_name_says_is_told(tmp_path):
-    path = make_notes(tmp_path, "attempt")
+def test_an_attempt_at_another_block_than_its_name_says_is_told(noted, tmp_path):
+    path = noted("attempt")
     path.rename(path.with_name("0123456789ab-0-1.json"))
     with pytest.warns(UserWarning, match="0123456789ab-0-1.json: is that of another block"):
         assert attempts.read(tmp_path / "results", "tiny") == {}
 
 
 @pytest.mark.parametrize("blocks", [None, [["0" * 12]], [["0" * 12, "0-1", 2]], [["..", "0-1"]], [[1, 2]], {"a": 1}])
-def test_an_array_that_was_forged_is_refused_with_its_name(tmp_path, monkeypatch, blocks):
-    add_studies(monkeypatch)
-    path = make_notes(tmp_path, "array")
+def test_an_array_that_was_forged_is_refused_with_its_name(noted, blocks):
+    path = noted("array")
     files.write_record(path, files.read_record(path) | {"blocks": blocks})
     with pytest.raises(ValueError, match="submitted/1.json: blocks: expected pairs of case and seeds, got "):
         read_looked_at(path)
@@ -296,8 +303,8 @@ def test_an_array_that_was_forged_is_refused_with_its_name(tmp_path, monkeypatch
     [("seconds", -1), ("seconds", math.inf), ("seconds", "1"), ("threads", 0), ("peak_memory_mb", [1]), ("start", 1)]
     + [("source_digest", None), ("vector_bits", "wide"), ("checksums", {"0-1.parquet": 1}), ("cpu", GONE)],
 )
-def test_a_record_of_a_block_that_was_forged_is_refused_with_its_entry(tmp_path, entry, value):
-    path = make_notes(tmp_path, "record")
+def test_a_record_of_a_block_that_was_forged_is_refused_with_its_entry(noted, entry, value):
+    path = noted("record")
     forged = {name: given for name, given in (files.read_record(path) | {entry: value}).items() if given is not GONE}
     files.write_record(path, forged)
     with pytest.raises(
@@ -306,9 +313,8 @@ def test_a_record_of_a_block_that_was_forged_is_refused_with_its_entry(tmp_path,
         records.read_block(path)
 
 
-def test_a_log_that_has_no_end_is_not_waited_for(tmp_path, monkeypatch):
-    add_studies(monkeypatch)
-    log = make_notes(tmp_path, "log")
+def test_a_log_that_has_no_end_is_not_waited_for(noted, monkeypatch):
+    log = noted("log")
     assert status._refusal(log) == "2 problems\nno data"
     monkeypatch.setattr(status, "MOST_LOG", 10)
     assert status._refusal(log) == ""
