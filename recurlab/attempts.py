@@ -8,17 +8,31 @@ Nothing rests on it: what is done is told by the results alone.
 import multiprocessing
 import os
 import socket
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import processes, slurm
+from recurlab import processes, records, slurm
 from recurlab.experiment import Block, Experiment
 from recurlab.files import inside, read_record, write_record
+from recurlab.records import CASE, CLOCK, JOB, PROCESS, SEEDS, TEXT, or_else
 
 ENDED = "its process ended before it was done: killed, out of memory, or the machine went down"
+
+
+KINDS = {
+    "case": CASE,
+    "seeds": SEEDS,
+    "host": TEXT,
+    "pid": PROCESS,
+    "clock": CLOCK,
+    "start": TEXT,
+    "job": or_else(JOB, ""),
+    "reason": TEXT,
+}
 
 
 class Attempt(NamedTuple):
@@ -108,15 +122,21 @@ def _begun(block: Block) -> Attempt:
 
 
 def read(folder, experiment: str) -> dict[tuple[str, str], Attempt]:
-    """(case, seeds) -> the attempt that is noted; a file that is not readable tells nothing."""
+    """(case, seeds) -> the attempt that is noted; a file that is damaged tells nothing, and a warning tells that."""
     found = map(_read_one, sorted(folder_of(folder, experiment).glob("*.json")))
     return {(attempt.case, attempt.seeds): attempt for attempt in found if attempt}
 
 
 def _read_one(path: Path) -> Attempt | None:
     try:
-        return Attempt(**read_record(path))
-    except (OSError, ValueError, TypeError):
+        record = records.require(path, read_record(path), KINDS)
+        if path.stem != f"{record['case']}-{record['seeds']}":
+            raise ValueError(f"{path}: is that of another block")
+        return Attempt(*(record[name] for name in Attempt._fields))
+    except FileNotFoundError:  # it was done in the meantime
+        return None
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{error}; so it tells nothing of its block", stacklevel=2)
         return None
 
 

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 
 from recurlab import monitor
@@ -282,6 +283,7 @@ def _for_outputs(options):
 def verify(options) -> int:
     """Check all checksums of the results and compute a random sample of blocks again."""
     from recurlab import check, experiment, verify
+    from recurlab.instructions import BOUND
 
     names = options.experiments or [name for name in experiment.named() if verify.has_results(options.results, name)]
     experiments = [check.checked(name, options.scale, outputs=False) for name in names]
@@ -294,6 +296,8 @@ def verify(options) -> int:
         print(f"{found.unread} blocks want data or a GPU that is not here: only their checksums were checked")
     if found.timed:
         print(f"{found.timed} blocks hold times, which no run repeats: only their checksums were checked")
+    for used, count in Counter(found.elsewhere).items():
+        print(f"{count} blocks were computed with {used}: here they come out within {BOUND:g} of their largest values")
     problems = found.problems + _published_problems(options)
     return _tell("\n".join([f"{len(problems)} mismatches", *problems]), 1) if problems else 0
 

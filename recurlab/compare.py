@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recurlab import results
+from recurlab import instructions, results
+from recurlab.instructions import BOUND
 
 LABELS = ("setting", "replica", "seed")  # roles of the columns that say which measurement a row is
 
@@ -13,7 +14,7 @@ def difference(a, b) -> tuple[bool, list[str]]:
     """(whether all values are equal, what to tell) of two tables: parquet files, or folders with a table.parquet.
 
     Rows are matched by settings, replica keys and seed, then by their order. NaN equals NaN. Columns of times are left
-    out, which is told: no run repeats them.
+    out, which is told: no run repeats them. So are columns within the bound where the instructions are others.
     """
     paths = [_table_file(path) for path in (a, b)]
     if paths[0].read_bytes() == paths[1].read_bytes():
@@ -31,9 +32,48 @@ def difference(a, b) -> tuple[bool, list[str]]:
     matched = both[both["side"] == "both"]
     aside = {*labels[0], *times}
     shared = [name for name in tables[0].column_names if name in tables[1].column_names and name not in aside]
-    told += [text for name in shared if (text := _column_difference(name, matched[f"{name} A"], matched[f"{name} B"]))]
-    note = [f"not compared, for no run repeats a time: {', '.join(times)}"] if times else []
-    return not told, [*(told or ["equal values, different bytes"]), *note]
+    pairs = {name: (matched[f"{name} A"], matched[f"{name} B"]) for name in shared}
+    bounded, note = _bounded(*paths)
+    close = [name for name, pair in pairs.items() if bounded and 0 < share(*pair) <= BOUND]
+    told += [text for name in shared if name not in close and (text := _column_difference(name, *pairs[name]))]
+    note += [f"within that bound: {', '.join(close)}"] if close else []
+    note += [f"not compared, for no run repeats a time: {', '.join(times)}"] if times else []
+    told_or_equal = told or ([] if close else ["equal values, different bytes"])
+    return not told, [*told_or_equal, *note]
+
+
+def _bounded(*paths: Path) -> tuple[bool, list[str]]:
+    """Whether a bound takes the place of equality, since records name different instructions, and what to tell."""
+    found = [instructions.of_table(path.parent) for path in paths]
+    if not instructions.differ(*found):
+        return False, []
+    sides = "A was computed with {}, B with {}".format(*map(instructions.told, found))
+    return True, [f"{sides}: numbers may differ by {BOUND:g} of the largest in their column"]
+
+
+def share(left, right) -> float:
+    """The largest difference of two columns as a share of their largest finite number, at least 1.
+
+    inf where other things than numbers differ, and for NaN beside a number.
+    """
+    if not all(side.dtype.kind in "fiu" for side in (left, right)):
+        return 0.0 if left.equals(right) else np.inf
+    a, b = left.to_numpy(float), right.to_numpy(float)
+    differs = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+    if not differs.any():
+        return 0.0
+    finite = np.abs(np.concatenate([a, b]))
+    gap = np.abs(a[differs] - b[differs]).max()
+    return np.inf if np.isnan(gap) else gap / finite[np.isfinite(finite)].max(initial=1.0)
+
+
+def worst(a, b) -> tuple[str, float]:
+    """(column, `share`) where two tables of the same rows are furthest apart; inf for other columns or rows."""
+    if a.schema != b.schema or len(a) != len(b):
+        return "columns or rows", np.inf
+    frames = results.to_frame(a), results.to_frame(b)
+    shares = {name: share(frames[0][name], frames[1][name]) for name in a.column_names}
+    return max(shares.items(), key=lambda pair: pair[1])
 
 
 def _table_file(path) -> Path:

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import __version__
+from recurlab import __version__, instructions
 from recurlab.files import read_record, write_record
 from recurlab.studies import STUDIES
 
@@ -30,7 +30,6 @@ KERNELS = (
     "kernels",
 )  # in every digest: cells are bound to kernels where no import statement shows it
 VERSIONS = ("numba", "llvmlite", "numpy", "scipy", "pandas", "pyarrow", "snakemake")
-VECTOR_BITS = {"avx512f": 512, "avx2": 256, "avx": 256, "sse2": 128, "neon": 128, "asimd": 128}  # first that fits
 
 
 def source_digest(study_name: str) -> str:
@@ -188,11 +187,11 @@ def peak_memory_mb() -> float:
 
 @cache
 def machine() -> dict:
-    """System, processor, its vector width in bits and its number of cores; nothing that names the machine."""
+    """System, processor, the instructions used of it and its number of cores; nothing that names the machine."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
-        "vector_bits": _vector_bits(),
+        **instructions.used(),
         "cores": os.cpu_count(),
     }
 
@@ -215,14 +214,6 @@ def _cpu_model() -> str:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor()
-
-
-def _vector_bits() -> int | None:
-    """The widest vector registers that LLVM sees on this processor; None when none of VECTOR_BITS is there."""
-    from llvmlite import binding
-
-    features = binding.get_host_cpu_features()
-    return next((bits for name, bits in VECTOR_BITS.items() if features.get(name)), None)
 
 
 @cache

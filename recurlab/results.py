@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from recurlab import records
 from recurlab.experiment import Block, Experiment, blocks_of, suggest
-from recurlab.files import inside, read_json, read_record, sha256
+from recurlab.files import inside, read_json, sha256
 from recurlab.studies.study import Study
 
 ROWS_OF_GROUP = 1 << 20  # of a parquet row group: fixed, because it decides bytes
@@ -117,18 +118,15 @@ def read(path) -> pa.Table:
         raise ValueError(f"{path}: not a whole parquet file ({error})") from None
 
 
+def decode(content: bytes) -> pa.Table:
+    """The table that `encode` made these bytes of."""
+    return parquet.read_table(pa.BufferReader(content))
+
+
 def block_record(path) -> dict:
     """The record beside a block's file; ValueError unless it is whole, of this block, and has its checksum."""
-    record = read_block_record(Path(path).with_suffix(".json"))
+    record = records.read_block(Path(path).with_suffix(".json"))
     _refuse_changed(Path(path), record)
-    return record
-
-
-def read_block_record(path: Path) -> dict:
-    """The record of a block; ValueError unless it is whole and of the block whose name it has."""
-    record = read_record(path)
-    if f"{record.get('case')}/{record.get('seeds')}" != f"{path.parent.name}/{path.stem}":
-        raise ValueError(f"{path}: is that of another block")
     return record
 
 

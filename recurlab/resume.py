@@ -10,6 +10,7 @@ import sys
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from recurlab import attempts, processes, slurm
@@ -89,8 +90,11 @@ def adopt(root, experiments: list[Experiment], tell: Callable[[str], None]) -> N
 
 def _marked(folder: Path) -> set[str]:
     """The outputs of jobs that Snakemake began and did not see end: each a file whose name is the path in base64."""
-    names = ["".join(path.relative_to(folder).parts).replace("@", "") for path in folder.rglob("*") if path.is_file()]
-    return {urlsafe_b64decode(name).decode() for name in names if len(name) % 4 == 0}
+    found = set()
+    for path in folder.rglob("*"):
+        with suppress(ValueError):  # other files have other names
+            found.add(urlsafe_b64decode("".join(path.relative_to(folder).parts).replace("@", "")).decode())
+    return found
 
 
 def _done_files(root, experiment: Experiment) -> list[str]:

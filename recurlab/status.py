@@ -4,9 +4,11 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import attempts, costs, provenance, results, run, submit
+from recurlab import attempts, costs, provenance, records, results, run, submit
 from recurlab.experiment import Block, Experiment, blocks_of, outputs_of
+from recurlab.files import read_bytes
 
+MOST_LOG = 2**20
 STATES = ("done", "running", "queued", "failed", "missing")
 OUTDATED = "what is there was computed by other sources, or is not what its record says"
 
@@ -67,7 +69,7 @@ def look(folder, experiment: Experiment) -> Status:
 
 
 def _cost(folder, experiment: Experiment, block: Block) -> costs.Cost:
-    return costs.of(results.read_block_record(results.block_path(folder, experiment, block).with_suffix(".json")))
+    return costs.of(records.read_block(results.block_path(folder, experiment, block).with_suffix(".json")))
 
 
 def _told(folder, experiment: Experiment) -> dict[tuple[str, str], tuple[str, str]]:
@@ -88,9 +90,12 @@ def _see_undone(folder, experiment: Experiment, block: Block, told: dict) -> See
 
 
 def _refusal(log: Path) -> str:
-    """What `recurlab run` refused before it began with a block, by the log of the workflow's job; "" if it did not."""
+    """What `recurlab run` refused before it began with a block, by the log of the workflow's job; "" if it did not.
+
+    A refusal is all that its log holds, so one of more than MOST_LOG bytes holds none.
+    """
     try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read_bytes(log, MOST_LOG).decode(errors="replace")
+    except (OSError, ValueError):
         return ""
     return text.rpartition("recurlab:")[2].strip() if "recurlab:" in text else ""

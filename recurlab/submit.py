@@ -1,7 +1,7 @@
 """One experiment as job arrays of Slurm: each task is a `recurlab run` that a person could type, and writes the same
 files.
 
-results/<experiment>/submitted/ has for every array its task list and what was asked for. A block that comes back
+results/<experiment>/submitted/ has for every array its blocks and what was asked for. A block that comes back
 undone is asked for again with more time and memory, whatever the reason: few clusters tell it truly.
 """
 
@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import attempts, costs, provenance, results, run, slurm
+from recurlab import attempts, costs, provenance, records, run, slurm
 from recurlab.experiment import Block, Experiment, blocks_of
-from recurlab.files import inside, read_record, write_record, write_text
+from recurlab.files import inside, read_record, write_record
+from recurlab.records import CASE, JOB, SEEDS, TEXT, list_of
 from recurlab.studies import TIMED
 
 POLL = 10.0  # seconds between two looks at the queue
+KINDS = {"job": JOB, "source_digest": TEXT, "blocks": list_of("pairs of case and seeds", CASE, SEEDS)}  # of a note
 
 
 class Array(NamedTuple):
@@ -73,15 +75,15 @@ def _together(requests: Iterable[costs.Request]) -> costs.Request:
 def _tried(folder, experiment: Experiment) -> Counter:
     """(case, seeds) -> how often a block was handed in, for the present sources."""
     digest = provenance.source_digest(experiment.study)
-    records = [record for record in _records(folder, experiment) if record["source_digest"] == digest]
-    return Counter((case, seeds) for record in records for case, seeds in record["blocks"])
+    noted = [record for record in _records(folder, experiment) if record["source_digest"] == digest]
+    return Counter((case, seeds) for record in noted for case, seeds in record["blocks"])
 
 
 def queued(folder, experiment: Experiment) -> dict[tuple[str, str], str]:
     """(case, seeds) -> the job of a block that was handed in and has not ended."""
-    records = _records(folder, experiment)
-    jobs = (slurm.waiting_or_running() or {}) if records else {}
-    tasks = [(f"{r['job']}_{i}", key) for r in records for i, key in enumerate(r["blocks"], 1)]
+    noted = _records(folder, experiment)
+    jobs = (slurm.waiting_or_running() or {}) if noted else {}
+    tasks = [(f"{r['job']}_{i}", key) for r in noted for i, key in enumerate(r["blocks"], 1)]
     return {(case, seeds): task for task, (case, seeds) in tasks if task in jobs}
 
 
@@ -93,7 +95,8 @@ def under_way(folder, experiment: Experiment) -> set[tuple[str, str]]:
 
 def _records(folder, experiment: Experiment) -> list[dict]:
     """What was noted of the arrays that were handed in, the oldest first."""
-    return [read_record(path) for path in sorted(_folder_of(folder, experiment).glob("*.json"))]
+    paths = sorted(_folder_of(folder, experiment).glob("*.json"))
+    return [records.require(path, read_record(path), KINDS) for path in paths]
 
 
 def _folder_of(folder, experiment: Experiment) -> Path:
@@ -102,8 +105,10 @@ def _folder_of(folder, experiment: Experiment) -> Path:
 
 def send(experiment: Experiment, arrays: list[Array], settings: Settings) -> list[str]:
     """Hand in a job that compiles, the arrays after it, and after them one that makes table, claims and figures."""
+    folder = _folder_of(settings.results, experiment)
+    folder.mkdir(parents=True, exist_ok=True)  # a job whose messages have no place fails
     common = [f"--job-name={slurm.PREFIX}_{experiment.name}", "--no-requeue", "--kill-on-invalid-dep=yes"]
-    common += ["--output=" + str(_folder_of(settings.results, experiment) / "slurm.out"), "--open-mode=append"]
+    common += [f"--output={folder / 'slurm.out'}", "--open-mode=append"]
     flag = str(run.compiled_flag(settings.results))
     first = shlex.join([sys.executable, "-m", "recurlab", "compile", "--flag", flag])
     compiling = slurm.hand_in(_script(first), *_limits(costs.Request()), *common, *settings.sbatch)
@@ -120,29 +125,32 @@ def _verbs(experiment: Experiment) -> list[str]:
 
 
 def _send_array(experiment: Experiment, array: Array, settings: Settings, options: list[str]) -> str:
-    """Hand in one array: its tasks are the lines of a file, and what was asked for is noted beside it."""
-    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-    folder = _folder_of(settings.results, experiment)
-    lines = [_task(experiment, block, settings) for block in array.blocks]
-    tasks = write_text(folder / f"{stem}.tasks", "\n".join(lines) + "\n")
-    limits = [f"--array=1-{len(lines)}%{settings.jobs}", *_limits(array.request)]
+    """Hand in one array, and note what was asked for."""
+    limits = [f"--array=1-{len(array.blocks)}%{settings.jobs}", *_limits(array.request)]
     limits += ["--exclusive"] if experiment.study in TIMED else []
     limits += [*settings.sbatch, *(settings.gpu_sbatch if array.request.gpus else [])]  # the last one counts
-    body = f'eval "$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {shlex.quote(str(tasks))})"'
-    job = slurm.hand_in(_script(body), *options, *limits)
+    job = slurm.hand_in(_script(_tasks(experiment, array, settings)), *options, *limits)
     told = {"job": job, "attempt": array.attempt, "source_digest": provenance.source_digest(experiment.study)}
     told |= array.request._asdict() | {"blocks": [[block.case.id, block.seeds] for block in array.blocks]}
-    write_record(folder / f"{stem}.json", told)
+    write_record(_folder_of(settings.results, experiment) / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json", told)
     return job
 
 
-def _task(experiment: Experiment, block: Block, settings: Settings) -> str:
-    """The command that computes one block, its messages in the log where the workflow has them."""
-    log = results.block_path(settings.results, experiment, block).with_suffix(".log")
-    log.parent.mkdir(parents=True, exist_ok=True)
+def _tasks(experiment: Experiment, array: Array, settings: Settings) -> str:
+    """Lines for bash: task i computes block i, its messages in the log where the workflow has them.
+
+    The blocks stand in the script, of which Slurm keeps a copy: no file that others can write says what is run.
+    """
+    listed = "\n".join(f"{block.case.id} {block.seeds}" for block in array.blocks)
     threads = [] if experiment.study in TIMED else ["--threads", "1"]
-    line = settings.command("run", "--case", block.case.id, "--seeds", block.seeds, *threads)
-    return f"{line} 2> {shlex.quote(str(log))}"
+    folder = shlex.quote(str(inside(settings.results, f"{experiment.name}/cases")))
+    return f"""blocks=(
+{listed}
+)
+id=${{blocks[2 * SLURM_ARRAY_TASK_ID - 2]}}
+seeds=${{blocks[2 * SLURM_ARRAY_TASK_ID - 1]}}
+mkdir -p {folder}/$id
+{settings.command("run", *threads)} --case $id --seeds $seeds 2> {folder}/$id/$seeds.log"""
 
 
 def _script(body: str) -> str:

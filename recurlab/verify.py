@@ -8,11 +8,13 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
-from recurlab import corpora, provenance
+from recurlab import corpora, instructions, provenance, records
+from recurlab.compare import worst
 from recurlab.experiment import Block, Case, Experiment, blocks_of
 from recurlab.files import inside, read_record, sha256
+from recurlab.instructions import BOUND
 from recurlab.kernels.cuda import device
-from recurlab.results import block_path, read, read_block_record, table_folder
+from recurlab.results import block_path, decode, read, table_folder
 from recurlab.run import compute_block, is_done
 from recurlab.studies import TIMED
 
@@ -23,7 +25,8 @@ UNRECORDED = (".json", ".log", ".tmp", ".npz")  # records, a job's log, what a k
 
 class Verified(NamedTuple):
     """What was found: problems in words, and the number of checksums, of recomputed blocks, and of those that were not
-    looked at again because other sources computed them, because they hold times, or because data or GPU are not here.
+    looked at again because other sources computed them, because they hold times, or because data or GPU are not here;
+    and the instructions of those which came out within their bound alone.
     """
 
     problems: list[str]
@@ -32,6 +35,7 @@ class Verified(NamedTuple):
     outdated: int
     timed: int = 0
     unread: int = 0
+    elsewhere: tuple[str, ...] = ()
 
 
 def verify(folder, experiments: list[Experiment], count: int, seed: int) -> Verified:
@@ -49,10 +53,13 @@ def verify(folder, experiments: list[Experiment], count: int, seed: int) -> Veri
     found = [problem for each in experiments for problem in record_problems(folder, each)]
     found += [checksum_problem(*record) for record in recorded]
     found += [problem for each in experiments for problem in table_problems(table_folder(folder, each))]
-    found += [block_problem(folder, experiment, block) for experiment, block in samples]
+    again = [repeat(folder, experiment, block) for experiment, block in samples]
+    found += [each.problem for each in again]
     found = [problem for problem in found if problem]
+    elsewhere = tuple(each.elsewhere for each in again if each.elsewhere)
     intact, repeated, read = (sum(len(blocks) for _, blocks in part) for part in (current, timeless, repeatable))
-    return Verified(found, len(recorded), len(samples), present - intact, intact - repeated, repeated - read)
+    unlike = present - intact, intact - repeated, repeated - read
+    return Verified(found, len(recorded), len(samples), *unlike, elsewhere)
 
 
 def has_results(folder, name: str) -> bool:
@@ -84,7 +91,7 @@ def _files_of(folder, experiment: Experiment) -> list[Path]:
 def _record(path: Path) -> dict | str:
     """A record, or what is wrong with it."""
     try:
-        return read_block_record(path) if path.parent.parent.name == CASES else read_record(path)
+        return records.read_block(path) if path.parent.parent.name == CASES else read_record(path)
     except ValueError as error:
         return str(error)
 
@@ -156,8 +163,25 @@ def sample_of(experiment: Experiment, blocks: list[Block], count: int, seed: int
     return random.Random(f"{seed} {experiment.name}").sample(blocks, min(count, len(blocks)))
 
 
-def block_problem(folder, experiment: Experiment, block: Block) -> str:
-    """What computing a block again shows, "" if it gives the same bytes."""
+class Repeated(NamedTuple):
+    """A block computed again: what is wrong, and with which instructions one was computed that is within the bound."""
+
+    problem: str = ""
+    elsewhere: str = ""
+
+
+def repeat(folder, experiment: Experiment, block: Block) -> Repeated:
+    """What computing a block again shows: the same bytes, or the same to the bound of other instructions."""
     path = block_path(folder, experiment, block)
     again = compute_block(experiment, block, provenance.source_digest(experiment.study))
-    return "" if hashlib.sha256(again).hexdigest() == sha256(path) else f"{path}: computed again, its bytes differ"
+    if hashlib.sha256(again).hexdigest() == sha256(path):
+        return Repeated()
+    told = f"{path}: computed again, its bytes differ"
+    used = instructions.others(records.read_block(path.with_suffix(".json")))
+    if not used:
+        return Repeated(told)
+    column, share = worst(read(path), decode(again))
+    if share <= BOUND:
+        return Repeated(elsewhere=used)
+    how = f"{column} by {share:.2g} of its largest value, where {BOUND:g} is the bound"
+    return Repeated(f"{told}: {how}; it was computed with {used}, and there its bytes must come out")

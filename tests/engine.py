@@ -158,12 +158,11 @@ def _heed_interrupts() -> None:
 
 
 @contextmanager
-def started(line: list[str], cwd):
+def started(line: list[str], cwd, **variables: str):
     """A running command in a process group of its own, which is killed at the end."""
     output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(
-        line, cwd=cwd, env=environment(), start_new_session=True, preexec_fn=_heed_interrupts, **output
-    )
+    told = environment() | variables
+    process = subprocess.Popen(line, cwd=cwd, env=told, start_new_session=True, preexec_fn=_heed_interrupts, **output)
     try:
         yield process
     finally:

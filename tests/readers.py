@@ -7,14 +7,18 @@ tell it in another way: a list of problems, a warning and a start from nothing.
 import gzip
 import json
 import os
+import re
 import shutil
+import socket
 import struct
+import subprocess
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import NamedTuple
+from unittest import mock
 
 import damage
 import numpy as np
@@ -25,7 +29,25 @@ from safetensors.numpy import save
 from scipy.io import savemat
 
 import recurlab
-from recurlab import check, cli, corpora, experiment, files, formats, outputs, published, report, results, run, text
+from recurlab import (
+    attempts,
+    check,
+    cli,
+    corpora,
+    experiment,
+    files,
+    formats,
+    outputs,
+    provenance,
+    published,
+    report,
+    results,
+    run,
+    slurm,
+    status,
+    submit,
+    text,
+)
 from recurlab.journal import Journal
 from recurlab.layers.recurrent import parameter_shapes
 from recurlab.models.ngram import SMOOTHINGS, arpa, count, log_probabilities, read_arpa, write_arpa
@@ -214,11 +236,11 @@ def read_published(path: Path):
 
 
 def resigned(content: bytes, chance) -> bytes:
-    """A record with another tree and the right checksum of it: somebody else's, not a damaged one."""
+    """A record with another tree, its right checksum and the notation of recurlab: somebody's, not a damaged one."""
     try:
         record = damage.regrown(json.loads(content), chance)
         record = json.loads(json.dumps(record))
-        return json.dumps(record | {files.SUM: files._record_sum(record)}).encode()
+        return files._json(record | {files.SUM: files._record_sum(record)})
     except (ValueError, TypeError, AttributeError, RecursionError):
         return content + b"}"
 
@@ -274,6 +296,73 @@ def make_bench(folder: Path) -> Path:
 
 def make_sources(folder: Path) -> Path:
     return files.write_record(folder / _sources_file().name, {"sources": {"recurlab.maths": [["x", 1, 2], "ab", []]}})
+
+
+# what is noted of jobs
+
+
+ASKED = re.compile(r"squeue [-=%a-z iT]+|scontrol show job --oneliner [0-9]+|sacct [-=a-z0-9 ]+ --jobs=[0-9]+ --\S+")
+
+
+def make_notes(folder: Path, name: str) -> Path:
+    """One of two blocks is done; of the other an attempt, an array and a refusal are noted."""
+    make_results(folder, "tiny")
+    case = experiment.expand(write(folder, PROBE, grid={"kind": ["a"]}, replicas={"seeds": 4})).cases[0].id
+    place = folder / "results" / "tiny"
+    (place / "cases" / case / "0-1.json").unlink()
+    noted = attempts.Attempt(case, "0-1", socket.gethostname(), 2**31 - 2, 1, "2026-01-01T00:00:00+00:00", "7_1")
+    told = {"job": "7", "attempt": 1, "source_digest": "0" * 12, "memory_mb": 1500, "minutes": 20, "gpus": 0}
+    written = {
+        "attempt": files.write_record(place / "attempts" / f"{case}-0-1.json", noted._asdict()),
+        "array": files.write_record(place / "submitted" / "1.json", told | {"blocks": [[case, "0-1"]]}),
+        "record": place / "cases" / case / "2-3.json",
+        "log": files.write_text(place / "cases" / case / "0-1.log", "recurlab: 2 problems\nno data\n"),
+    }
+    return written[name]
+
+
+@cache
+def _probe_of(path: Path):
+    """The results folder above a path in it, and its experiment."""
+    folder = next(place for place in path.parents if place.name == "results")
+    return folder, experiment.expand(folder.parent / "tiny.yaml")
+
+
+_digest = cache(provenance.source_digest)  # 9 ms that each file would take
+
+
+def read_attempt(path: Path):
+    return _warned(partial(attempts.read, path.parents[2], "tiny"))
+
+
+def read_arrays(path: Path):
+    return submit._records(*_probe_of(path))
+
+
+def read_looked_at(path: Path):
+    """What `status` tells and `submit` plans with these notes; Slurm is asked of jobs and of nothing else."""
+    folder, expanded = _probe_of(path)
+
+    def answer(*line: str, script: str | None = None) -> subprocess.CompletedProcess:
+        assert ASKED.fullmatch(" ".join(line)), line
+        return subprocess.CompletedProcess(line, 0, "", "")
+
+    with (
+        mock.patch.object(provenance, "source_digest", _digest),
+        mock.patch.object(slurm, "_call", answer),
+        mock.patch.object(shutil, "which", str),
+    ):
+        seen = _warned(partial(status.look, folder, expanded))
+        planned = submit.plan(folder, expanded, 1000)
+    assert sum(seen.counts.values()) == 2 and all(isinstance(each.reason, str) for each in seen.seen)
+    assert np.isfinite([seen.spent, seen.left or 0, seen.memory_mb]).all()
+    assert all(type(number) is int for array in planned for number in array.request)
+    for noted in attempts.read(folder, "tiny").values():
+        assert type(noted.pid) is int and noted.pid > 0  # 0 and -1 would be many processes
+
+
+def read_log(path: Path):
+    assert isinstance(status._refusal(path), str)
 
 
 # texts
@@ -427,6 +516,12 @@ READERS = {
     "published record": Reader(
         partial(make_results, pattern="published/*/*/provenance.json"), read_published, True, (resigned, *OWN_JSON)
     ),
+    "attempt": Reader(partial(make_notes, name="attempt"), read_attempt, True, OWN_JSON),
+    "attempt of others": Reader(partial(make_notes, name="attempt"), read_looked_at, False, (resigned,)),
+    "array": Reader(partial(make_notes, name="array"), read_arrays, True, OWN_JSON),
+    "array of others": Reader(partial(make_notes, name="array"), read_looked_at, False, (resigned,)),
+    "record of others": Reader(partial(make_notes, name="record"), read_looked_at, False, (resigned,)),
+    "log": Reader(partial(make_notes, name="log"), read_log, False, (*damage.BYTES, *damage.TEXT)),
     "state": Reader(make_state, read_state, True, (*damage.BYTES, damage.zip_members)),
     "flag": Reader(make_flag, read_flag, True, OWN_JSON),
     "bench": Reader(make_bench, cli._read_bench, True, OWN_JSON),

@@ -11,19 +11,34 @@ import os
 import random
 import stat
 import struct
+from functools import partial
 
 import damage
 import judge
 import numpy as np
 import pyarrow as pa
 import pytest
-from engine import PROBE, TINY, add_studies, write
+from engine import GONE, PROBE, TINY, add_studies, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
-from readers import EVERYTHING, READERS
+from readers import EVERYTHING, READERS, make_notes, read_looked_at
 
-from recurlab import check, corpora, document, experiment, files, formats, results, run, text
+from recurlab import (
+    attempts,
+    check,
+    corpora,
+    document,
+    experiment,
+    files,
+    formats,
+    records,
+    results,
+    resume,
+    run,
+    status,
+    text,
+)
 from recurlab.cli import main
 from recurlab.journal import Journal
 from recurlab.models.ngram import read_arpa
@@ -230,6 +245,89 @@ def test_a_state_that_was_forged_is_started_anew_from(tmp_path):
         notes.file_of(0).write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
         with pytest.warns(UserWarning, match="0.npz: damaged .*; starting anew"):
             assert notes.recall(0) is None
+
+
+# notes of jobs
+
+
+@pytest.fixture
+def noted(tmp_path, monkeypatch):
+    """Notes of jobs in a results folder, and the path of one of them."""
+    add_studies(monkeypatch)
+    return partial(make_notes, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("pid", -1),  # kill(2): every process that may be sent a signal
+        ("pid", 0),  # and those of one's own group
+        ("pid", True),
+        ("pid", "../self"),
+        ("clock", None),  # that of a process that is not there
+        ("host", ["n1"]),
+        ("job", "--help"),
+        ("job", "7_1,9"),
+        ("case", "../../escaped"),
+        ("seeds", "1-0"),
+        ("reason", None),
+    ],
+)
+def test_an_attempt_that_was_forged_is_told_and_neither_waited_for_nor_ended(noted, tmp_path, entry, value):
+    path = noted("attempt")
+    (whole,) = attempts.read(tmp_path / "results", "tiny").values()
+    files.write_record(path, whole._asdict() | {entry: value})
+    with pytest.warns(
+        UserWarning, match=f"{path.name}: {entry}: expected .*, got .*; so it tells nothing of its block"
+    ):
+        assert resume.living(tmp_path / "results", ["tiny"]) == []
+
+
+def test_an_attempt_at_another_block_than_its_name_says_is_told(noted, tmp_path):
+    path = noted("attempt")
+    path.rename(path.with_name("0123456789ab-0-1.json"))
+    with pytest.warns(UserWarning, match="0123456789ab-0-1.json: is that of another block"):
+        assert attempts.read(tmp_path / "results", "tiny") == {}
+
+
+@pytest.mark.parametrize("blocks", [None, [["0" * 12]], [["0" * 12, "0-1", 2]], [["..", "0-1"]], [[1, 2]], {"a": 1}])
+def test_an_array_that_was_forged_is_refused_with_its_name(noted, blocks):
+    path = noted("array")
+    files.write_record(path, files.read_record(path) | {"blocks": blocks})
+    with pytest.raises(ValueError, match="submitted/1.json: blocks: expected pairs of case and seeds, got "):
+        read_looked_at(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [("seconds", -1), ("seconds", math.inf), ("seconds", "1"), ("threads", 0), ("peak_memory_mb", [1]), ("start", 1)]
+    + [("source_digest", None), ("vector_bits", "wide"), ("checksums", {"0-1.parquet": 1}), ("cpu", GONE)],
+)
+def test_a_record_of_a_block_that_was_forged_is_refused_with_its_entry(noted, entry, value):
+    path = noted("record")
+    forged = {name: given for name, given in (files.read_record(path) | {entry: value}).items() if given is not GONE}
+    files.write_record(path, forged)
+    with pytest.raises(
+        ValueError, match=f"2-3.json: {entry}: expected .*, {'it is missing' if value is GONE else 'got'}"
+    ):
+        records.read_block(path)
+
+
+def test_a_log_that_has_no_end_is_not_waited_for(noted, monkeypatch):
+    log = noted("log")
+    assert status._refusal(log) == "2 problems\nno data"
+    monkeypatch.setattr(status, "MOST_LOG", 10)
+    assert status._refusal(log) == ""
+    log.unlink()
+    os.mkfifo(log)
+    assert status._refusal(log) == ""
+
+
+@pytest.mark.parametrize("name", ["abc", "ab!d", "____", "README", "a" * 200, "cmVzdWx0cw==.txt"])
+def test_a_file_among_snakemakes_marks_that_is_none_is_passed_over(tmp_path, name):
+    (tmp_path / name).touch()
+    (tmp_path / "cmVzdWx0cy9h").touch()
+    assert "results/a" in resume._marked(tmp_path)
 
 
 # data

@@ -64,7 +64,8 @@ def counts(**given) -> dict[str, int]:
 def note(folder, name, block, **changes):
     """Note an attempt of this process at a block, with changes."""
     told = {"case": block.case.id, "seeds": block.seeds, "host": socket.gethostname(), "pid": os.getpid()}
-    told |= {"clock": processes.began(os.getpid()), "start": "2026-01-01T00:00:00+00:00"} | changes
+    told |= {"clock": processes.began(os.getpid()), "start": "2026-01-01T00:00:00+00:00"}
+    told |= {"job": "", "reason": ""} | changes
     path = Path(folder) / "results" / name / "attempts" / f"{block.case.id}-{block.seeds}.json"
     return write_record(path, told)
 
@@ -142,11 +143,14 @@ def test_a_block_runs_as_long_as_its_process(folder, capsys):
     assert "seeds 4-4 running: on elsewhere, process 1" in told
 
 
-def test_an_attempt_that_cannot_be_read_tells_nothing(folder):
-    block = experiment.blocks_of(found("tiny").experiment)[0]
-    note(folder, "tiny", block).write_text("{", encoding="utf-8")
-    note(folder, "tiny", block).with_name("other.json").write_text('{"a": 1}', encoding="utf-8")
-    assert found("tiny").counts["running"] == 1
+def test_an_attempt_that_cannot_be_read_tells_nothing_and_that_is_told(folder):
+    block, other, *_ = experiment.blocks_of(found("tiny").experiment)
+    note(folder, "tiny", block)
+    note(folder, "tiny", other).write_text("{", encoding="utf-8")
+    with pytest.warns(
+        UserWarning, match=f"{other.case.id}-{other.seeds}.json: not a JSON file .*; so it tells nothing"
+    ):
+        assert found("tiny").counts == counts(running=1, missing=5)
 
 
 def test_a_refusal_in_the_log_of_a_job_is_told(folder):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from engine import (
+    ON_DEVICE,
     REPRODUCIBLE,
     ROOT,
     TINY,
@@ -35,7 +36,8 @@ from engine import (
     write,
 )
 
-from recurlab import processes, slurm
+from recurlab import experiment, processes, results, slurm
+from recurlab.studies import TIMED
 
 pytestmark = pytest.mark.slurm
 
@@ -104,8 +106,7 @@ def test_arrays_give_the_bytes_of_a_local_run(cluster, project, local):
 
 
 def test_the_workflow_on_slurm_gives_the_bytes_of_a_local_run(cluster, project, local):
-    if find_spec("snakemake_executor_plugin_slurm") is None:
-        pytest.skip("snakemake-executor-plugin-slurm is not installed: the extra [slurm]")
+    require_plugin()
     line = [sys.executable, "-m", "snakemake", *ON_SLURM]
     result = subprocess.run(line, cwd=project, env=environment(), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -121,6 +122,52 @@ def test_a_job_that_asks_for_a_gpu_sees_it(cluster, tmp_path):
     assert told.read_text() == "n1 0\n"
 
 
+PLACED = """
+import os
+import numpy as np
+from recurlab.studies.kinds import one_of
+from recurlab.studies.study import Study
+
+def placed(*, seeds, device: one_of("cpu", "cuda")):
+    told = {"node": os.environ["SLURMD_NODENAME"], "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
+    return {"replica": np.arange(len(seeds))} | {name: np.full(len(seeds), text) for name, text in told.items()}
+
+STUDY = Study(placed, (), {"node": "name; where it ran", "gpus": "numbers; of the GPUs that it saw"})
+"""
+KNOWN = 'from recurlab.studies import STUDIES; STUDIES["placed"] = "placed:STUDY"'
+WAYS = {"arrays": command("submit", "devices", "--wait"), "workflow": [sys.executable, "-m", "snakemake", *ON_SLURM]}
+
+
+def shown(job: str) -> str:
+    """All that Slurm knows of a job, on one line."""
+    line = ["scontrol", "show", "job", "--oneliner", job]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+
+def require_plugin() -> None:
+    if find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("snakemake-executor-plugin-slurm is not installed: the extra [slurm]")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_case_on_a_gpu_waits_for_the_node_that_has_one_and_sees_it(cluster, tmp_path, way):
+    if way == "workflow":
+        require_plugin()
+    copy_workflow(tmp_path)
+    write(tmp_path / "experiments", ON_DEVICE, "devices", study="placed", replicas={"seeds": 2})
+    (tmp_path / "placed.py").write_text(PLACED, encoding="utf-8")
+    (tmp_path / "sitecustomize.py").write_text(KNOWN, encoding="utf-8")  # so that jobs know the study, too
+    other = slurm.hand_in("#!/bin/bash\nsleep 600\n", "--nodelist=n1", "--exclusive", "--output=/dev/null")
+    with started(WAYS[way], tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}") as process:
+        wait_for(lambda: len([*tmp_path.glob("results/devices/cases/*/*.json")]) == 1, 300)
+        (waiting,) = [text for text in map(shown, slurm.jobs_of(tmp_path)) if "TresPerJob=gres:gpu:1" in text]
+        assert "JobState=PENDING" in waiting
+        slurm.cancel([other])
+        ended(process)
+    rows = results.load_results(tmp_path / "results", "devices")[["device", "node", "gpus"]].drop_duplicates()
+    assert rows.to_numpy().tolist() == [["cpu", "n2", ""], ["cuda", "n1", "0"]]
+
+
 def test_jobs_left_in_the_queue_are_cancelled_by_resume_and_the_work_goes_on(cluster, project, local):
     held = ["--hold", "--mem=100M", "--output=/dev/null", "--job-name=recurlab_tiny", f"--chdir={project}"]
     job = slurm.hand_in("#!/bin/bash\nsleep 600\n", *held)
@@ -129,6 +176,25 @@ def test_jobs_left_in_the_queue_are_cancelled_by_resume_and_the_work_goes_on(clu
     assert result.returncode == 0 and f"cancelling 1 jobs in Slurm: {job}" in result.stderr
     assert slurm.endings([job]) == {job: "CANCELLED"}
     assert contents(project / "results", *REPRODUCIBLE) == local
+
+
+# the suite
+
+
+SUITE = {name: path for name, path in experiment.named().items() if experiment.load(path)[0]["study"] not in TIMED}
+
+
+@pytest.mark.parametrize("name", SUITE)
+def test_every_experiment_at_quick_scale_gives_the_bytes_of_a_local_run(cluster, tmp_path, name):
+    absent = experiment.left_out(experiment.expand(SUITE[name], "quick"))
+    if absent:
+        pytest.skip(absent)
+    asked = [SUITE[name], "--scale", "quick"]
+    for line in (["run", *asked, "--results", "local"], ["submit", *asked, "--wait"]):
+        result = call(*line, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    made = contents(tmp_path / "results", *REPRODUCIBLE)
+    assert f"{name}/quick/table.parquet" in made and made == contents(tmp_path / "local", *REPRODUCIBLE)
 
 
 # faults

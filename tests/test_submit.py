@@ -98,6 +98,20 @@ def test_what_is_asked_for_comes_from_what_blocks_took_and_grows_with_every_atte
         assert array.value("--time") == str(attempt * 20)  # 3 * 400 s
 
 
+def test_what_a_case_took_is_told_by_a_few_whole_records_of_its_largest_blocks(folder, monkeypatch):
+    monkeypatch.setattr(costs, "ENOUGH", 2)
+    expanded = experiment.expand(write(folder / "experiments", PROBE, grid={"kind": ["a"]}))
+    assert main(["run", "tiny", "--jobs", "1"]) == 0
+    place = Path("results/tiny/cases") / expanded.cases[0].id
+    for seeds, seconds, memory in (("4-4", 1000.0, 5000.0), ("2-3", 30.0, 300.0), ("0-1", 10.0, 100.0)):
+        path = place / f"{seeds}.json"
+        write_record(path, read_record(path) | {"seconds": seconds, "peak_memory_mb": memory})
+    (place / "no-block.json").write_text("{}", encoding="utf-8")
+    assert costs.measured("results", expanded) == ({place.name: 10.0}, 300.0)  # 5 and 15 a seed; 4-4 is the smallest
+    (place / "0-1.json").write_text("{", encoding="utf-8")
+    assert costs.measured("results", expanded) == ({place.name: 507.5}, 5000.0)
+
+
 def test_attempts_of_other_sources_do_not_count(folder, handed, monkeypatch):
     assert main(["submit", "tiny"]) == 0
     monkeypatch.setattr(provenance, "source_digest", lambda study: "0123456789ab")
@@ -124,15 +138,14 @@ def test_cases_on_a_gpu_ask_for_one_in_an_array_of_their_own(folder, handed):
     assert "--gpus=1" in on_gpu.options and "--partition=gpu" in on_gpu.options
     case = experiment.expand(experiment.find("devices")).cases[1]
     assert on_gpu.value("--array") == "1-2%200" and case.parameters == {"device": "cuda"}
-    (tasks,) = re.findall(r"results/\S+\.tasks", on_gpu.script)
-    assert Path(tasks).read_text().count(f"--case {case.id}") == 2
+    assert f"blocks=(\n{case.id} 0-1\n{case.id} 2-3\n)" in on_gpu.script and case.id not in on_cpu.script
 
 
 def test_jobs_that_measure_times_have_a_node_to_themselves(folder, handed, monkeypatch):
     monkeypatch.setattr("recurlab.submit.TIMED", ("probe",))
     assert main(["submit", "tiny"]) == 0
-    (tasks,) = Path("results/tiny/submitted").glob("*.tasks")
-    assert "--exclusive" in arrays(handed)[0].options and "--threads" not in tasks.read_text()
+    (array,) = arrays(handed)
+    assert "--exclusive" in array.options and "--threads" not in array.script
 
 
 def test_no_array_has_more_tasks_than_the_cluster_allows(folder, handed, monkeypatch):
@@ -277,7 +290,7 @@ def test_what_sbatch_refuses_is_told(says):
 def test_a_block_of_a_job_on_a_node_runs_as_long_as_slurm_says_so(folder, says, handed, monkeypatch, capsys):
     assert main(["submit", "tiny"]) == 0
     (record,) = map(json.loads, (path.read_text() for path in Path("results/tiny/submitted").glob("*.json")))
-    begun = {"host": "n17", "pid": 1, "clock": 1, "start": "2026-01-01T00:00:00+00:00"}
+    begun = {"host": "n17", "pid": 1, "clock": 1, "start": "2026-01-01T00:00:00+00:00", "reason": ""}
     for task in (1, 2):
         case, seeds = record["blocks"][task - 1]
         path = Path("results/tiny/attempts") / f"{case}-{seeds}.json"

@@ -1,0 +1,84 @@
+"""With which instructions numbers are computed, and how far apart they may come out with others.
+
+NumPy and OpenBLAS choose by the processor, and add up in another order with wider vectors. The kernels do not: each
+number is summed up in one lane. docs/cluster.md has what was measured.
+"""
+
+import os
+from pathlib import Path
+
+from recurlab.files import read_record
+
+BOUND = 1e-6  # of the largest number of a column, or of 1 where all are smaller
+VECTOR_BITS = {"avx512f": 512, "avx2": 256, "avx": 256, "sse2": 128, "neon": 128, "asimd": 128}  # first that fits
+
+
+def used() -> dict:
+    """What a provenance record says of instructions: the width of the kernels' vectors, and the sets by name."""
+    return {"vector_bits": _vector_bits(), "instructions": f"{_of_kernels()}, {_of_numpy()}, {_of_blas()}"}
+
+
+def _vector_bits() -> int | None:
+    """The width that is asked for, else the widest that LLVM sees here; None when none of VECTOR_BITS is there."""
+    asked = os.environ.get("RECURLAB_VECTOR_BITS")
+    return int(asked) if asked else _first(VECTOR_BITS.items(), _of_processor())
+
+
+def _first(pairs, features: set[str]):
+    return next((value for name, value in pairs if name in features), None)
+
+
+def _of_processor() -> set[str]:
+    from llvmlite import binding
+
+    return {name for name, there in binding.get_host_cpu_features().items() if there}
+
+
+def _of_kernels() -> str:
+    """The widest set that Numba compiles for, and whether it fuses multiplying and adding."""
+    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        return "kernels uncompiled"
+    asked = os.environ.get("NUMBA_CPU_FEATURES", "" if os.environ.get("NUMBA_CPU_NAME") == "generic" else None)
+    features = _of_processor() if asked is None else {name[1:] for name in asked.split(",") if name.startswith("+")}
+    widest = _first(zip(VECTOR_BITS, VECTOR_BITS, strict=True), features) or "scalar"
+    return f"kernels {widest}{' fma' if 'fma' in features else ''}"
+
+
+def _of_numpy() -> str:
+    import numpy as np
+
+    sets = np.show_config(mode="dicts")["SIMD Extensions"]
+    return f"NumPy {[*sets['baseline'], *sets.get('found', [])][-1]}"
+
+
+def _of_blas() -> str:
+    from threadpoolctl import threadpool_info
+
+    found = {library.get("architecture") for library in threadpool_info() if library["user_api"] == "blas"}
+    return f"BLAS {'/'.join(sorted(filter(None, found))) or 'unknown'}"
+
+
+def others(record: dict) -> str:
+    """With which instructions something was computed, if by its record they are others than here; "" otherwise.
+
+    Records of earlier versions tell of the width alone.
+    """
+    return told(record) if differ(record, used()) else ""
+
+
+def differ(a: dict, b: dict) -> bool:
+    """Whether two records tell of different instructions; what one of them does not tell is taken as the same."""
+    return any(a[name] != b[name] for name in ("vector_bits", "instructions") if name in a and name in b)
+
+
+def of_table(folder: Path) -> dict:
+    """The provenance record of the table in a folder; empty where there is no whole one."""
+    try:
+        return read_record(folder / "provenance.json")
+    except (OSError, ValueError):
+        return {}
+
+
+def told(record: dict) -> str:
+    """The instructions of a record in words."""
+    return f"vectors of {record.get('vector_bits')} bits ({record.get('instructions', 'sets not recorded')})"
