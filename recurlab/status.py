@@ -62,6 +62,7 @@ def look(folder, experiment: Experiment) -> Status:
         else _see_undone(folder, experiment, block, told)
         for block in blocks_of(experiment)
     ]
+    seen = _with_endings(folder, experiment, seen)
     known = costs.measured(folder, experiment)
     expected = [known.expected(each.block) for each in seen if each.state != "done"]
     target, wanted = results.table_folder(folder, experiment), outputs_of(experiment)
@@ -82,11 +83,21 @@ def _told(folder, experiment: Experiment) -> dict[tuple[str, str], tuple[str, st
 
 
 def _see_undone(folder, experiment: Experiment, block: Block, told: dict) -> Seen:
-    if (block.case.id, block.seeds) in told:
-        return Seen(block, *told[block.case.id, block.seeds])
+    if _key(block) in told:
+        return Seen(block, *told[_key(block)])
     path = results.block_path(folder, experiment, block)
     refusal = _refusal(path.with_suffix(".log"))
     return Seen(block, "failed", refusal) if refusal else Seen(block, "missing", OUTDATED if path.is_file() else "")
+
+
+def _with_endings(folder, experiment: Experiment, seen: list[Seen]) -> list[Seen]:
+    """What was seen, with the blocks that are missing because their jobs died before they began with them as failed."""
+    ended = submit.endings(folder, experiment, [_key(each.block) for each in seen if each.state == "missing"])
+    return [Seen(each.block, "failed", ended[_key(each.block)]) if _key(each.block) in ended else each for each in seen]
+
+
+def _key(block: Block) -> tuple[str, str]:
+    return block.case.id, block.seeds
 
 
 def _refusal(log: Path) -> str:

@@ -87,6 +87,18 @@ def queued(folder, experiment: Experiment) -> dict[tuple[str, str], str]:
     return {(case, seeds): task for task, (case, seeds) in tasks if task in jobs}
 
 
+def endings(folder, experiment: Experiment, keys) -> dict[tuple[str, str], str]:
+    """(case, seeds) -> how the last job of a block ended, of `keys` those whose job did not complete and is remembered.
+
+    A job that dies while it starts leaves no attempt: Slurm alone knows of it.
+    """
+    noted = _records(folder, experiment)
+    jobs = {(case, seeds): f"{r['job']}_{i}" for r in noted for i, (case, seeds) in enumerate(r["blocks"], 1)}
+    jobs = {key: jobs[key] for key in keys if key in jobs}
+    ended = {job: state for job, state in slurm.endings(jobs.values()).items() if state != "COMPLETED"}
+    return {key: f"Slurm job {job} ended: {ended[job]}" for key, job in jobs.items() if job in ended}
+
+
 def under_way(folder, experiment: Experiment) -> set[tuple[str, str]]:
     """(case, seeds) of the blocks that are being computed, by whomever, or wait in Slurm."""
     running = attempts.running(attempts.read(folder, experiment.name).values())

@@ -242,7 +242,10 @@ def submissions(folder) -> list[list]:
     ids=["time", "memory"],
 )
 def test_a_job_that_runs_out_is_told_and_gets_more_the_next_time(cluster, project, local, scarce, reasons):
-    with submitting(project, scarce) as process, stopped(project, 1):
+    with (
+        submitting(project, scarce) as process,
+        stopped(project, 1, lambda: process.poll() is not None),  # where memory runs out before a block is begun
+    ):
         assert "came back undone" in ended(process, 1)
     told = call("status", "tiny", cwd=project)
     assert told.returncode == 1 and re.search(rf"failed: Slurm job \d+_\d ended: ({reasons})", told.stdout)

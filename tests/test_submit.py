@@ -307,6 +307,16 @@ def test_a_block_of_a_job_on_a_node_runs_as_long_as_slurm_says_so(folder, says, 
     assert len(attempts.running(attempts.read("results", "tiny").values())) == 2
 
 
+def test_a_job_that_died_before_it_began_with_its_block_is_told_as_failed(folder, says, handed, capsys):
+    assert main(["submit", "tiny"]) == 0
+    task = "JobId={} ArrayJobId=2 ArrayTaskId={} JobState={}\n"
+    says("scontrol", task.format(3, 1, "OUT_OF_MEMORY") + task.format(4, 2, "COMPLETED"))
+    assert main(["status", "tiny"]) == 1
+    assert "seeds 0-1 failed: Slurm job 2_1 ended: OUT_OF_MEMORY" in capsys.readouterr().out
+    seen = status.look("results", experiment.expand(experiment.find("tiny")))
+    assert seen.counts == {"done": 0, "running": 0, "queued": 0, "failed": 1, "missing": 5}
+
+
 def test_an_attempt_knows_its_job(folder, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "41")
     assert slurm.own_job() == "41"
