@@ -37,7 +37,7 @@ def test_the_scalar_model_runs_through_the_kernels_as_the_sum_says():
     for x in u[1:]:
         h.append(a * h[-1] + x)
     expected = [np.mean(h[-1] * sum(a**j * h[-2 - j] for j in range(k))) for k in (1, 4, 20)]
-    np.testing.assert_allclose(study._scalar_gradients(a, u, (1, 4, 20)), expected, rtol=1e-12)
+    np.testing.assert_allclose(study._scalar_gradients(a, u, (1, 4, 20), "cpu"), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("decay", [0.5, -0.8])
