@@ -14,6 +14,12 @@ min_version("9.27")
 report: "workflow/report/workflow.rst"
 
 
+# Snakemake limits jobs to 100 a second, and for that looks at all ready jobs once more a second with every job that it
+# has started: a fifth of a core after 400 jobs. Jobs here take seconds.
+onstart:
+    workflow.scheduler.job_rate_limiter = None
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/run.smk"
 include: "workflow/rules/table.smk"

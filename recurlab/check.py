@@ -229,11 +229,11 @@ def _columns(given: dict[str, list[Given]], study: Study) -> list[str]:
 
 
 def _summary(summary: dict, columns: list[str], study: Study) -> list[str]:
-    known = {"by": [name for name in columns if name != "seed"], "values": list(study.columns)}
+    known = {"by": [name for name in columns if name != "seed"], "values": list(study.columns), "where": columns}
     return [
         f"summary.{key}: got {_shown(name)}, wanted a column{suggest(name, names)}"
         for key, names in known.items()
-        for name in _sequence(summary.get(key))
+        for name in _sequence(summary.get(key)) or _mapping(summary.get(key))
         if name not in names
     ]
 

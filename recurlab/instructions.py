@@ -10,6 +10,7 @@ from pathlib import Path
 from recurlab.files import read_record
 
 BOUND = 1e-6  # of the largest number of a column, or of 1 where all are smaller
+TOLD = ("vector_bits", "instructions")  # what a record says of them
 VECTOR_BITS = {"avx512f": 512, "avx2": 256, "avx": 256, "sse2": 128, "neon": 128, "asimd": 128}  # first that fits
 
 
@@ -68,17 +69,30 @@ def others(record: dict) -> str:
 
 def differ(a: dict, b: dict) -> bool:
     """Whether two records tell of different instructions; what one of them does not tell is taken as the same."""
-    return any(a[name] != b[name] for name in ("vector_bits", "instructions") if name in a and name in b)
+    pairs = [(a.get(name), b.get(name)) for name in TOLD]
+    return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
-def of_table(folder: Path) -> dict:
-    """The provenance record of the table in a folder; empty where there is no whole one."""
+def of_blocks(records: list[dict]) -> list[dict]:
+    """What the records of blocks tell, each thing once: a sweep may have run on several kinds of processor."""
+    return list(
+        {told(record): {name: record.get(name) for name in TOLD} for record in sorted(records, key=told)}.values()
+    )
+
+
+def of_table(folder: Path) -> list[dict]:
+    """What the blocks of the table in a folder tell, by its provenance record; nothing where there is no whole one.
+
+    Records of earlier versions tell where the table was put together.
+    """
     try:
-        return read_record(folder / "provenance.json")
+        record = read_record(folder / "provenance.json")
     except (OSError, ValueError):
-        return {}
+        return []
+    found = record.get("computed_with")
+    return found if isinstance(found, list) and all(isinstance(each, dict) for each in found) else [record]
 
 
 def told(record: dict) -> str:
     """The instructions of a record in words."""
-    return f"vectors of {record.get('vector_bits')} bits ({record.get('instructions', 'sets not recorded')})"
+    return f"vectors of {record.get('vector_bits')} bits ({record.get('instructions') or 'sets not recorded'})"

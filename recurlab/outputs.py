@@ -9,8 +9,9 @@ from pathlib import Path
 from recurlab import provenance, results, summary
 from recurlab.experiment import Experiment, blocks_of, data_sums
 from recurlab.files import checksums, write_bytes, write_record, write_text
+from recurlab.instructions import TOLD, of_blocks
 
-TIMED = ("case", "seeds", "start", "seconds", "peak_memory_mb", "threads", "cpu", "vector_bits", "source_digest")
+TIMED = ("case", "seeds", "start", "seconds", "peak_memory_mb", "threads", "cpu", *TOLD, "source_digest")
 
 
 def write_tables(folder, experiment: Experiment) -> list[Path]:
@@ -25,7 +26,7 @@ def write_tables(folder, experiment: Experiment) -> list[Path]:
     _warn_of_sources(experiment, sources)
     frame = summary.summarise(results.to_frame(table), experiment, results.roles_of(table))
     target = results.table_folder(folder, experiment)
-    timing = results.encode_records([{key: block[key] for key in TIMED} for block in blocks])
+    timing = results.encode_records([{key: block.get(key) for key in TIMED} for block in blocks])
     written = [
         write_bytes(target / "table.parquet", results.encode(table)),
         write_text(target / "summary.csv", summary.csv(frame)),
@@ -39,6 +40,7 @@ def write_tables(folder, experiment: Experiment) -> list[Path]:
         "blocks": {
             f"cases/{block['case']}/{name}": sum for block in blocks for name, sum in block["checksums"].items()
         },
+        "computed_with": of_blocks(blocks),
         "blocks_seconds": round(sum(block["seconds"] for block in blocks), 3),
         "blocks_peak_memory_mb": max(block["peak_memory_mb"] for block in blocks),
     }

@@ -63,6 +63,7 @@ BLOCK = {  # what is read of a block's record
     "peak_memory_mb": AMOUNT,
     "cpu": TEXT,
     "vector_bits": or_else(number("a number of bits", 1, 2**16, int), None),
+    "instructions": or_else(TEXT, None),  # records of earlier versions have none
     "checksums": SUMS,
 }
 

@@ -17,10 +17,12 @@ def summarise(frame, experiment: Experiment, roles: dict[str, str]):
     """One row for each group and quantity: the group's settings, quantity, unit, mean, low, high, n (seeds).
 
     Groups and quantities are those of the experiment's `summary`; without it the groups are the settings that differ
-    between cases and the replica keys, the quantities all numeric results. Rows of a seed are averaged first.
+    between cases and the replica keys, the quantities all numeric results. `where` chooses rows; those of a seed are
+    averaged first.
     """
     import pandas
 
+    frame = rows.select(frame, experiment.summary.get("where"))
     by = experiment.summary.get("by", _groups(frame, roles))
     numeric = [name for name in frame.select_dtypes(["number", "bool"]) if roles[name] in ("result", "time")]
     values = experiment.summary.get("values", numeric)

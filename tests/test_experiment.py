@@ -164,6 +164,7 @@ MISTAKES = {
         ["summary.by: got \"knd\", wanted a column; did you mean 'kind'?"],
     ),
     "summary value": ({"summary": {"values": ["kind"]}}, ['summary.values: got "kind", wanted a column']),
+    "summary rows": ({"summary": {"where": {"knd": "a"}}}, ['summary.where: got "knd", wanted a column; did you mean']),
     "bad at one scale": ({"scales": {"paper": {"fixed": {"steps": 0}}}}, ["fixed.steps: got 0", "(scale paper)"]),
 }
 

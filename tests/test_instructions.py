@@ -92,18 +92,38 @@ def other_table(folder, share: float, told: str) -> str:
     place = table.column_names.index("value")
     changed = table.set_column(place, table.schema.field(place), [table["value"].to_numpy() * (1 + share)])
     files.write_bytes(target / "table.parquet", results.encode(changed))
-    write_record(target / "provenance.json", read_record(source / "provenance.json") | {"instructions": told})
+    record = read_record(source / "provenance.json")
+    blocks = [*record["computed_with"], record["computed_with"][0] | {"instructions": told}]
+    write_record(target / "provenance.json", record | {"computed_with": instructions.of_blocks(blocks)})
     return str(target)
+
+
+def test_a_table_tells_of_the_instructions_of_its_blocks_each_once():
+    blocks = [
+        {"vector_bits": bits, "instructions": sets, "seconds": 1} for bits, sets in ((512, "b"), (256, "a"), (512, "b"))
+    ]
+    assert instructions.of_blocks(blocks) == [
+        {"vector_bits": 256, "instructions": "a"},
+        {"vector_bits": 512, "instructions": "b"},
+    ]
+    assert instructions.of_blocks([{"vector_bits": 512}]) == [{"vector_bits": 512, "instructions": None}]
+
+
+@pytest.mark.parametrize("forged", [3, [3], {"instructions": "a"}, None])
+def test_what_is_no_list_of_records_is_not_taken_for_one(tmp_path, forged):
+    write_record(tmp_path / "provenance.json", {"vector_bits": 512, "computed_with": forged})
+    assert [found["vector_bits"] for found in instructions.of_table(tmp_path)] == [512]
 
 
 def test_tables_of_other_instructions_are_compared_within_the_bound(folder, capsys):
     ours = str(folder / "results/tiny/default")
-    here = read_record(f"{ours}/provenance.json")["instructions"]
+    (here,) = {found["instructions"] for found in instructions.of_table(folder / "results/tiny/default")}
     assert main(["diff", ours, other_table(folder, 1e-9, here)]) == 1
     capsys.readouterr()
     assert main(["diff", ours, other_table(folder, 1e-9, "kernels neon")]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("A was computed with vectors of ") and "(kernels neon): numbers may differ by" in told[0]
+    assert told[0].startswith("A was computed with vectors of ") and f"({here}) and vectors" in told[0]
+    assert "(kernels neon): numbers may differ by" in told[0]
     assert told[1:] == ["within that bound: value"]
     assert main(["diff", ours, other_table(folder, 1e-3, "kernels neon")]) == 1
     assert "value: 60 of 60 values differ" in capsys.readouterr().out

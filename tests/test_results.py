@@ -229,6 +229,14 @@ def test_groups_are_the_settings_that_vary_and_the_replica_keys_unless_the_file_
     assert len(summarised(rows, by=[], values=["value"])) == 1
 
 
+def test_rows_that_do_not_count_are_left_out():
+    rows = [("a", 0.5, seed, lag, 10.0 * seed + lag) for seed in (0, 1) for lag in (0, 9)]
+    (line,) = summarised(rows, by=[], values=["value"], where={"lag": 9}).to_dict("records")
+    assert (line["mean"], line["n"]) == (14.0, 2)
+    with pytest.raises(ValueError, match="selects no row of 4; lag has 0, 9"):
+        summarised(rows, where={"lag": 5})
+
+
 def test_a_setting_that_is_null_is_a_group_of_its_own():
     rows = [(kind, 1.0, seed, 0, 1.0) for kind in (None, "a") for seed in (0, 1)]
     assert summarised(rows, values=["value"]).kind.tolist() == ["null", "a"]

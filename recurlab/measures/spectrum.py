@@ -30,20 +30,20 @@ def spectral_norm(W: np.ndarray) -> np.ndarray:
 
 
 @on_one_thread
-def numerical_radius(W: np.ndarray, angles: int = 64, refinements: int = 3) -> np.ndarray:
+def numerical_radius(W: np.ndarray, angles: int = 64, refinements: int = 5) -> np.ndarray:
     """w(W) = max_θ λ_max((e^{iθ} W + h.c.) / 2): ρ ≤ w ≤ σ_max ≤ 2w, and ‖W^T‖ ≤ 2 w^T (Berger 1965).
 
-    A real W needs θ in [0, π] only; each refinement searches `angles` points around the best of the last. To 1e-8
+    A real W needs θ in [0, π] only: `angles` points, then with each refinement 8 around the best of the last. To 1e-8
     relative, or 3e-4 = 1 - cos(π / 128) when two maxima over θ are closer than that and the search takes the lower one.
     """
     W = np.asarray(W, np.float64)
     best, width = np.full(W.shape[:-2], np.pi / 2), np.full(W.shape[:-2], np.pi / 2)
-    for _ in range(refinements + 1):
-        theta = best[..., None] + width[..., None] * np.linspace(-1, 1, angles + 1)
+    for points in (angles, *[8] * refinements):
+        theta = best[..., None] + width[..., None] * np.linspace(-1, 1, points + 1)
         turned = np.exp(1j * theta)[..., None, None] * W[..., None, :, :]
         tops = np.linalg.eigvalsh((turned + np.swapaxes(turned.conj(), -1, -2)) / 2)[..., -1]
         best = np.take_along_axis(theta, np.argmax(tops, axis=-1)[..., None], axis=-1)[..., 0]
-        width = 2 * width / angles
+        width = 2 * width / points
     return tops.max(axis=-1)
 
 
