@@ -301,7 +301,13 @@ def test_an_array_that_was_forged_is_refused_with_its_name(noted, blocks):
 @pytest.mark.parametrize(
     ("entry", "value"),
     [("seconds", -1), ("seconds", math.inf), ("seconds", "1"), ("threads", 0), ("peak_memory_mb", [1]), ("start", 1)]
-    + [("source_digest", None), ("vector_bits", "wide"), ("instructions", 3), ("checksums", {"0-1.parquet": 1}), ("cpu", GONE)],
+    + [
+        ("source_digest", None),
+        ("vector_bits", "wide"),
+        ("instructions", 3),
+        ("checksums", {"0-1.parquet": 1}),
+        ("cpu", GONE),
+    ],
 )
 def test_a_record_of_a_block_that_was_forged_is_refused_with_its_entry(noted, entry, value):
     path = noted("record")
