@@ -199,10 +199,10 @@ def test_a_changed_or_unrecorded_block_does_not_count_as_done(folder):
 # summary
 
 
-def summarised(rows, **wanted):
+def summarised(rows, unit="nats; a loss", **wanted):
     """The summary of a frame with columns kind (setting), gain (replica), seed, lag and value."""
     frame = pandas.DataFrame(rows, columns=["kind", "gain", "seed", "lag", "value"])
-    frame.attrs["units"] = {"value": "nats; a loss"}
+    frame.attrs["units"] = {"value": unit}
     roles = {"kind": "setting", "gain": "replica", "seed": "seed", "lag": "result", "value": "result"}
     asked = experiment.expand(write(os.curdir, PROBE))._replace(summary=wanted)
     return summary.summarise(frame, asked, roles)
@@ -227,6 +227,15 @@ def test_groups_are_the_settings_that_vary_and_the_replica_keys_unless_the_file_
     assert list(chosen) == ["lag", "quantity", "unit", "mean", "low", "high", "n"]
     assert chosen.lag.tolist() == [0, 9] and set(chosen.quantity) == {"value"}
     assert len(summarised(rows, by=[], values=["value"])) == 1
+
+
+def test_a_flag_has_the_score_interval_of_a_share():
+    rows = [("a", 0.5, seed, 0, float(seed < 3)) for seed in range(4)]
+    (line,) = summarised(rows, unit="flag; 1 if it is", by=[], values=["value"]).to_dict("records")
+    z, p, n = scipy.stats.norm.ppf(0.975), 0.75, 4
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    expected = [(p + z**2 / (2 * n) + side * half) / (1 + z**2 / n) for side in (-1, 1)]
+    np.testing.assert_allclose([line["mean"], line["low"], line["high"]], [p, *expected])
 
 
 def test_rows_that_do_not_count_are_left_out():
