@@ -46,7 +46,7 @@ def _groups(frame, roles: dict[str, str]) -> list[str]:
 
 
 def _quantity(frame, by: list[str], name: str, unit: str):
-    """The rows of one quantity; without groups the whole table is one. Of a flag it is the share, with score interval."""
+    """The rows of one quantity; without groups the whole table is one. Of a flag the share, with its score interval."""
     means = rows.summarise(frame.assign(**{"": ""}), by or [""], name, estimate="share" if unit == "flag" else "mean")
     means = means.rename(columns={name: "mean"}).assign(quantity=name, unit=unit)
     return means[[*by, "quantity", "unit", "mean", "low", "high", "n"]]
