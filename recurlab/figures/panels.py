@@ -149,7 +149,7 @@ def _with_room(named: dict[float, str], inches: float) -> dict[float, str]:
     kept: dict[float, str] = {}
     for place, name in named.items():
         before = next(reversed(kept), None)
-        if not (scale and before) or math.log(place / before) >= scale * (len(name) + 1) * LETTER:
+        if not (scale and before) or math.log(place / before) >= scale * (len(name) + 2) * LETTER:
             kept[place] = name
     return kept
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import CASES, KINDS, SMALL, Case, assert_close, assert_same_bits, of_cells, problem, relative_error
+from cases import CASES, SMALL, Case, assert_close, assert_same_bits, of_cells, problem, relative_error
 
 import recurlab as rl
 from recurlab.cells import CELLS
@@ -45,12 +45,12 @@ def test_every_cell_is_that_of_the_cpu(cell, case, dtype):
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if name not in FEW])
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_every_configuration_is_that_of_the_cpu(cell, case):
     assert_as_on_the_cpu(cell, CASES[case])
 
 
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_a_trace_is_that_of_the_cpu(cell):
     p = problem(cell, STACK)
     expected = trace(layer_of(cell, STACK, device="cpu"), p.params, p.x, p.state, p.lengths)
@@ -73,7 +73,7 @@ def replicated(cell, case, count, own_x=True):
 
 
 @pytest.mark.parametrize("own_x", [True, False], ids=["x of its own", "shared x"])
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_a_replica_has_the_bits_it_has_alone(cell, own_x):
     layer, (stacked, alone) = layer_of(cell, SMALL), replicated(cell, SMALL, 3, own_x)
     found = both(layer, stacked)
@@ -99,7 +99,7 @@ def test_a_replica_that_diverges_leaves_the_others_alone():
     assert_same_bits({name: g[0] for name, g in grads.items()}, expected)
 
 
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_bits_do_not_depend_on_blocks_and_threads(cell, monkeypatch):
     p, found = problem(cell, STACK), []
     monkeypatch.setattr(device_passes, "residence_of", nowhere)
@@ -116,7 +116,7 @@ def test_bits_do_not_depend_on_blocks_and_threads(cell, monkeypatch):
 # large matrices in tiles
 
 
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_products_in_tiles_have_the_same_bits(cell, monkeypatch):
     p, layer = problem(cell, STACK), layer_of(cell, STACK)
     monkeypatch.setattr(device_passes, "residence_of", nowhere)
@@ -174,7 +174,7 @@ def test_products_in_tiles_of_replicas(own_x, dtype, monkeypatch):
 
 
 @pytest.mark.parametrize("blocks", [2, 5, 12])
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_blocks_that_share_out_each_step_have_the_same_bits(cell, blocks, monkeypatch):
     monkeypatch.setattr(device_passes, "residence_of", nowhere)
     p, layer = problem(cell, STACK), layer_of(cell, STACK)
@@ -236,7 +236,7 @@ def nowhere(*arguments):
 
 
 @pytest.mark.parametrize("case", ["odd sizes", "two slices, bidirectional, lengths"])
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_weights_may_stay_in_memory(cell, case, monkeypatch):
     monkeypatch.setattr(device_passes, "residence_of", nowhere)
     assert_as_on_the_cpu(cell, CASES[case])
@@ -298,7 +298,7 @@ def test_bits_do_not_depend_on_the_replicas_of_a_block(cell, threads, monkeypatc
 # options
 
 
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_a_checkpointed_pass_has_the_bits_of_the_whole(cell):
     case = Case(steps=7, directions=2, lengths=(7, 2, 5))
     p, layer = problem(cell, case), layer_of(cell, case)
@@ -435,7 +435,7 @@ def measured(layer, p, **options):
 @pytest.mark.parametrize(
     "case", [Case(lengths=(5, 2, 4)), Case(steps=3, batch=9, layers=2)], ids=["lengths", "stacked"]
 )
-@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_single_steps_are_those_of_the_cpu(cell, case):
     p = problem(cell, case)
     expected = measured(layer_of(cell, case, device="cpu"), p)
