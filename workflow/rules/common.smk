@@ -7,6 +7,7 @@ import sys
 from functools import cache
 
 from snakemake.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
 from recurlab import costs
 from recurlab import experiment as experiments
@@ -19,6 +20,12 @@ RECURLAB = f"{shlex.quote(sys.executable)} -m recurlab"
 RESULTS = "results"
 SNAKEMAKE_MB = 400  # what Snakemake itself takes in a job of a cluster
 SCALE = config.setdefault("scale", "default")
+
+# Executors put the interpreter on a command line as it is, where a blank in its path would end the command.
+_unquoted = RealExecutor.format_job_exec
+RealExecutor.format_job_exec = lambda executor, job: _unquoted(executor, job).replace(
+    sys.executable, shlex.quote(sys.executable), 1
+)
 
 if SCALE not in experiments.SCALES:
     raise WorkflowError(
