@@ -134,7 +134,12 @@ def placed(*, seeds, device: one_of("cpu", "cuda")):
 
 STUDY = Study(placed, (), {"node": "name; where it ran", "gpus": "numbers; of the GPUs that it saw"})
 """
-KNOWN = 'from recurlab.studies import STUDIES; STUDIES["placed"] = "placed:STUDY"'
+# The GPU of node n1 is a number that Slurm hands out: there is nothing that a kernel could run on.
+KNOWN = """
+from recurlab import check
+from recurlab.studies import STUDIES
+STUDIES["placed"], check.require_devices = "placed:STUDY", lambda blocks: None
+"""
 WAYS = {"arrays": command("submit", "devices", "--wait"), "workflow": [sys.executable, "-m", "snakemake", *ON_SLURM]}
 
 

@@ -138,7 +138,6 @@ def backward(n, m, weights, seq, W, kept, states, d_ends, d_vectors, d_a, dW_h, 
     k, c = at.thread % (m.old_width // ROWS) * ROWS, at.thread // (m.old_width // ROWS) * COLUMNS
     mine = (at.piece * m.tiles + min(at.thread, m.tiles - 1)) * ROWS * COLUMNS
     tile = take_tile(dW_h, mine, 1)
-    cuda.syncthreads()
     for done in range(n.steps):
         here, s = seated_again(at), n.steps - 1 - done
         retreat(n, m, here, weights, seq, kept, states, d_vectors, d_a, shared, s)
