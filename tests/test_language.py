@@ -171,10 +171,12 @@ def run(rung, seeds=SEEDS, **changes):
 def test_every_rung_answers_everything(rung):
     found = run(rung)
     wanted = {"test", *asked.QUANTITIES} - (set() if rung == "recurrent" else {"dynamic"})
+    wanted -= set() if rung == "window" else {"window"}
     wanted |= set() if rung == "counts" else {"epoch"}
     assert set(found["quantity"]) == wanted
-    losses = found["loss"][found["quantity"] != "agreement"]
+    losses = found["loss"][~np.isin(found["quantity"], ("agreement", "window"))]
     assert np.isfinite(losses).all() and (losses > 0).all()
+    assert found["weight"][found["quantity"] == "window"].sum() == pytest.approx(2 if rung == "window" else 0)
     test = found["quantity"] == "test"
     assert set(found["protocol"][test]) == {"carry", "reset"} and (found["numbers"][test] > 0).all()
     assert (found["flops"][test] == 0).all() == (rung == "counts")

@@ -318,7 +318,17 @@ SMALL = {
         "divide_by": 1.0,
         "dynamic_rate": 0.1,
         "contexts": (1, 3),
-        "measured": ("position", "distance", "context", "agreement", "contexts", "interpolated", "dynamic", "held_out"),
+        "measured": (
+            "position",
+            "distance",
+            "context",
+            "agreement",
+            "contexts",
+            "window",
+            "interpolated",
+            "dynamic",
+            "held_out",
+        ),
         "dtype": "float32",
     },
     "throughput": {

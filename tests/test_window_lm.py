@@ -26,7 +26,7 @@ from recurlab.models.window_lm_scores import (
     context_log_probabilities,
     log_probabilities,
     next_distribution,
-    position_norms,
+    position_weights,
     step,
 )
 from recurlab.penalties import PENALTIES
@@ -224,14 +224,19 @@ def test_less_context_is_a_context_of_sentence_ends():
     )
 
 
-def test_position_norms_tell_which_words_count():
-    net, params = model()
-    for name in ("weight_hidden", "weight_direct"):
-        params[name] *= np.repeat([1.0, 2.0, 0.0], E)  # the last word counts for nothing
-    for name, norms in position_norms(net, params).items():
-        assert norms.shape == (R, K) and not norms[:, 0].any()
-        assert_close(norms[:, 2], np.sqrt((params[name][:, :, :E] ** 2).sum(axis=(1, 2))), 1e-14)
-        assert_close(norms[:, 1], np.sqrt((params[name][:, :, E : 2 * E] ** 2).sum(axis=(1, 2))), 1e-14)
+@pytest.mark.parametrize("form", FORMS)
+def test_position_weights_are_shares_of_the_variance_that_words_bring(form):
+    net, params = model(form)
+    name = "weight_direct" if net.hidden_size is None else "weight_hidden"
+    params[name] = params[name] * np.repeat([1.0, 2.0, 0.0], E)  # the last word counts for nothing
+    tokens = text(400)
+    for r, found in enumerate(position_weights(net, params, tokens)):
+        brought = [params["weight_embedding"][r, tokens] @ params[name][r, :, k * E : (k + 1) * E].T for k in range(K)]
+        if net.hidden_size is None:  # logits that all move together are no other distribution
+            brought = [logits - logits.mean(axis=1, keepdims=True) for logits in brought]
+        variance = np.array([values.var(axis=0).sum() for values in brought[::-1]])
+        assert found[0] == 0 and found.sum() == pytest.approx(1, abs=1e-14)
+        assert_close(found, variance / variance.sum(), 1e-12)
 
 
 # training

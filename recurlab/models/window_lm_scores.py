@@ -52,14 +52,22 @@ def step(net: WindowLM, params: dict) -> Callable:
     return next_words
 
 
-def position_norms(net: WindowLM, params: dict) -> dict[str, np.ndarray]:
-    """‖·‖ of the columns of weight_hidden and weight_direct that see the last word, the one before, …, (R, k) each."""
-    found = {}
-    for name in ("weight_hidden", "weight_direct"):
-        if name in params:
-            apart = params[name].reshape(*params[name].shape[:2], net.window, net.embedding_size).astype(np.float64)
-            found[name] = np.sqrt(np.square(apart).sum(axis=(1, 3)))[:, ::-1]
-    return found
+def position_weights(net: WindowLM, params: dict, tokens: np.ndarray) -> np.ndarray:
+    """What each word of the window is listened to, (R, k), the nearest first; the weights of a replica sum up to 1.
+
+    The variance that the words of a text bring to the hidden units through the part of A at a position, over that of
+    all positions. Without a hidden layer it is the logits and W; what all logits have in common, no softmax sees.
+    """
+    if net.hidden_size is None:
+        matrix = params["weight_direct"] - params["weight_direct"].mean(axis=1, keepdims=True)
+    else:
+        matrix = params["weight_hidden"]
+    share = np.bincount(tokens, minlength=net.words) / len(tokens)
+    apart = params["weight_embedding"] - np.einsum("v,rve->re", share, params["weight_embedding"])[:, None]
+    spread = np.einsum("v,rve,rvf->ref", share, apart, apart)  # (R, E, E), the covariance of an embedded word
+    parts = matrix.reshape(*matrix.shape[:2], net.window, net.embedding_size)
+    variance = np.einsum("rhke,ref,rhkf->rk", parts, spread, parts, optimize=True)[:, ::-1]
+    return variance / variance.sum(axis=1, keepdims=True)
 
 
 def _last(net: WindowLM, contexts: np.ndarray) -> np.ndarray:

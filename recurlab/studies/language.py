@@ -137,14 +137,14 @@ def problems(given: dict) -> list[str]:
 COLUMNS = {
     "quantity": "name; test (the whole test text), epoch (on the way), position (by words before in the sentence), "
     "distance (at verbs, by words since their subject), context (from the last so many tokens), agreement (of a verb), "
-    "contexts (seen in training or new), interpolated (with a 5-gram model), dynamic (learning while tested), held_out "
-    "(validation and test text as one)",
+    "contexts (seen in training or new), window (by words back in a window network), interpolated (with a 5-gram "
+    "model), dynamic (learning while tested), held_out (validation and test text as one)",
     "model": "name; what the model is",
     "protocol": "name; carry: the text is one sequence, reset: every sentence is seen alone",
     "usual": "flag; 1 in the protocol that is usual for the model, counts by sentences and networks carried on",
     "subset": "name; contexts that were seen in training or are new; all probes, or those with a noun of the other "
     "number before the verb",
-    "place": "tokens; position, distance, or length of the context",
+    "place": "tokens; position, distance, words back, or length of the context",
     "loss": "nats a token; mean of -ln p",
     "perplexity": "1; exp loss",
     "bits": "bits a token; loss / ln 2",
@@ -157,7 +157,8 @@ COLUMNS = {
     "train_loss": "nats a token; mean over the updates since the point before, under dropout",
     "trained_share": "share; of the updates that were made",
     "update": "updates; made so far",
-    "weight": "share; of the model beside the 5-gram model, by EM on the validation text",
+    "weight": "share; of the model beside the 5-gram model, by EM on the validation text; or of a place in "
+    "a window in the variance that its words bring to the hidden units",
     "numbers": "numbers; parameters, or entries of the table",
     "log10_numbers": "log10 numbers; the same",
     "nbytes": "bytes; of the parameters, or of the table",

@@ -15,7 +15,9 @@ PROBES = 500  # prefixes for each distance
 WARM = 16  # words before a prefix
 KNOWN = 5  # words of the n-grams that tell contexts that were seen from new ones
 ROUNDS = 30  # of EM for one weight
-QUANTITIES = ("position", "distance", "context", "agreement", "contexts", "interpolated", "dynamic", "held_out")
+QUANTITIES = (
+    *("position", "distance", "context", "agreement", "contexts", "window", "interpolated", "dynamic", "held_out"),
+)
 
 
 def rows_of(made: Rung, texts: Texts, r: int, seed: int, measured, wanted: dict) -> list[dict]:
@@ -37,6 +39,7 @@ def rows_of(made: Rung, texts: Texts, r: int, seed: int, measured, wanted: dict)
         "context": lambda: _by_context(made, texts, r, wanted["contexts"]),
         "agreement": lambda: _agreement(made, texts, r, seed),
         "contexts": lambda: _by_knowledge(texts, r, logs["carry"]),
+        "window": lambda: _by_place_in_window(made, r, test),
         "interpolated": lambda: _interpolated(made, texts, r, logs),
         "held_out": lambda: _held_out(made, texts, r),
         "dynamic": lambda: _dynamic(made, texts, r, wanted["rate"]),
@@ -144,6 +147,12 @@ def _by_knowledge(texts: Texts, r: int, logs: np.ndarray) -> list[dict]:
         for name, chosen in (("seen", seen), ("new", ~seen))
         if chosen.any()
     ]
+
+
+def _by_place_in_window(made: Rung, r: int, test: np.ndarray) -> list[dict]:
+    """What a window network listens to, by the words back."""
+    weights = () if made.listens is None else made.listens(r, test)
+    return [{"quantity": "window", "place": k, "weight": weight} for k, weight in enumerate(weights, 1)]
 
 
 def _interpolated(made: Rung, texts: Texts, r: int, logs: dict) -> list[dict]:

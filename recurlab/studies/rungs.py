@@ -80,6 +80,7 @@ class Rung(NamedTuple):
     diverged: np.ndarray | None = None  # (R,)
     tape_bytes: int | None = None  # of the steps that the gradient goes back through at a time
     dynamic: Callable | None = None  # (replica, tokens, learning rate) -> ln p (N,), learning while it is tested
+    listens: Callable | None = None  # (replica, tokens) -> weights (k,) of the words 1 … k places back
 
 
 def counts(texts: Texts, seeds, shape: Shape, training: Training) -> Rung:
@@ -117,7 +118,12 @@ def window(texts: Texts, seeds, shape: Shape, training: Training) -> Rung:
     kind = "window MLP" if shape.hidden_size else "window, linear"
     label = f"{kind}, direct" if shape.direct and shape.hidden_size else kind
     found = _trained(texts, seeds, net, window_lm.initial(net, seeds), source, gradients, training, window_lm_scores)
-    return _network(label, net, window_lm, window_lm_scores, found, training.batch_size)
+    made = _network(label, net, window_lm, window_lm_scores, found, training.batch_size)
+
+    def listens(replica: int, tokens: np.ndarray) -> np.ndarray:
+        return window_lm_scores.position_weights(net, _of(found.params, replica), tokens)[0]
+
+    return made._replace(listens=listens)
 
 
 def recurrent(texts: Texts, seeds, shape: Shape, training: Training) -> Rung:
