@@ -9,6 +9,7 @@ SCALE  ?= default
 ARGS   ?=
 TORCH  := torch==2.13.0
 JAX    := jax>=0.10,<0.11
+KERAS  := keras>=3.12,<4
 PLUGIN := snakemake-executor-plugin-slurm>=2.8,<3
 CUDA   := numba-cuda[cu13]>=0.30.4,<0.31 cuda-toolkit==13.0.*
 PTXAS  := cuda-toolkit[nvcc]==13.0.*
@@ -58,13 +59,15 @@ $(READY): requirements.lock pyproject.toml
 test: $(READY)  ## the test suite; what was left out is printed with its reason (ARGS="-k lstm" selects)
 	@$(PYTHON) -m pytest -n auto $(ARGS)
 
-oracle: $(READY)  ## torch and JAX, into the environment, if they are not there
+oracle: $(READY)  ## torch, JAX and Keras, into the environment, if they are not there
 	@$(PYTHON) -c 'import torch' 2>/dev/null || { echo "== installing $(TORCH)"; \
 	    $(PYTHON) -m pip install -qq --disable-pip-version-check "$(TORCH)"; }
 	@$(PYTHON) -c 'import jax' 2>/dev/null || { echo "== installing $(JAX)"; \
 	    $(PYTHON) -m pip install -qq --disable-pip-version-check "$(JAX)"; }
+	@$(PYTHON) -c 'import importlib.util as i; assert i.find_spec("keras")' 2>/dev/null || { echo "== installing $(KERAS)"; \
+	    $(PYTHON) -m pip install -qq --disable-pip-version-check "$(KERAS)"; }
 
-test-oracle: oracle  ## against torch and JAX; with RECURLAB_DATA=FOLDER also on the real corpora
+test-oracle: oracle  ## against torch, JAX and Keras; with RECURLAB_DATA=FOLDER also on the real corpora
 	@$(PYTHON) -m pytest -m "oracle$${RECURLAB_DATA:+ or data}" $(ARGS)
 
 test-faults: $(READY)  ## runs that are killed, starved and misled, and resumed; root also has full disks (ARGS="-k disk")

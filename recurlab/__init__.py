@@ -20,6 +20,8 @@ FACE = {
     "lyapunov": "recurlab.measures.lyapunov",
     "save": "recurlab.layers.files",
     "load": "recurlab.layers.files",
+    "from_keras": "recurlab.layers.keras",
+    "to_keras": "recurlab.layers.keras",
     "load_results": "recurlab.results",
 }
 __all__ = [*FACE, "__version__"]

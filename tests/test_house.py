@@ -63,7 +63,7 @@ def test_conda_environment_agrees_with_pyproject():
     assert {name: bounds for name, bounds in listed.items() if name not in CONDA_ONLY} == wanted
 
 
-@pytest.mark.parametrize(("extra", "variables"), [("oracle", "TORCH|JAX"), ("slurm", "PLUGIN")])
+@pytest.mark.parametrize(("extra", "variables"), [("oracle", "TORCH|JAX|KERAS"), ("slurm", "PLUGIN")])
 def test_makefile_installs_the_extras(extra, variables):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     installed = re.findall(rf"^(?:{variables})\s*:=\s*(\S+)", makefile, flags=re.MULTILINE)
