@@ -237,6 +237,7 @@ def test_position_weights_are_shares_of_the_variance_that_words_bring(form):
         variance = np.array([values.var(axis=0).sum() for values in brought[::-1]])
         assert found[0] == 0 and found.sum() == pytest.approx(1, abs=1e-14)
         assert_close(found, variance / variance.sum(), 1e-12)
+    assert np.isnan(position_weights(net, params, tokens[:1])).all()
 
 
 # training

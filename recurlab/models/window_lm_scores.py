@@ -52,11 +52,13 @@ def step(net: WindowLM, params: dict) -> Callable:
     return next_words
 
 
+@np.errstate(invalid="ignore")  # 0 / 0, and what a diverged replica holds
 def position_weights(net: WindowLM, params: dict, tokens: np.ndarray) -> np.ndarray:
     """What each word of the window is listened to, (R, k), the nearest first; the weights of a replica sum up to 1.
 
     The variance that the words of a text bring to the hidden units through the part of A at a position, over that of
     all positions. Without a hidden layer it is the logits and W; what all logits have in common, no softmax sees.
+    NaN where nothing varies: in a text of one word.
     """
     if net.hidden_size is None:
         matrix = params["weight_direct"] - params["weight_direct"].mean(axis=1, keepdims=True)
