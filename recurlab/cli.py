@@ -15,7 +15,7 @@ import warnings
 from collections import Counter
 from contextlib import contextmanager
 
-from recurlab import monitor
+from recurlab import monitor, processes
 from recurlab.experiment import SCALES
 from recurlab.studies import TIMED
 
@@ -74,7 +74,7 @@ def _run(options) -> int:
         return options.command(options)
     except KeyboardInterrupt as error:
         how, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 130)
-        return _tell(f"{how}; what was finished is kept, and the same command goes on from there", code)
+        return _tell(f"{how}; {processes.KEPT}", code)
     except (ValueError, OSError) as error:
         if options.traceback:
             raise

@@ -12,6 +12,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 PATIENCE = 10.0  # seconds that a process has after a polite request to end
+KEPT = "what was finished is kept, and the same command goes on from there"  # what it says as it ends
 
 
 def began(pid: int) -> int | None:

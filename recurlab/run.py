@@ -20,13 +20,14 @@ from recurlab.experiment import Block, Experiment, data_sums
 from recurlab.files import checksums, read_record, write_bytes, write_record
 from recurlab.journal import Journal
 from recurlab.kernels.rebind import kernel_digest
+from recurlab.processes import KEPT
 from recurlab.studies import load_study
 from recurlab.studies.study import Study, parameters_of
 
 Tell = Callable[[str, str, int, int], None] | None  # (which block, what it does, how much is done, of how much)
 KILLED = (
-    "a process was killed from outside, as a system does that runs out of memory; what was finished is kept, "
-    "and the same command goes on from there (with fewer --jobs, which need less)"
+    f"a process was killed from outside, as a system does that runs out of memory; {KEPT} "
+    "(with fewer --jobs, which need less)"
 )
 _TO_PARENT: list = []  # in a worker: the queue that its parent listens to
 

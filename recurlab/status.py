@@ -7,6 +7,7 @@ from typing import NamedTuple
 from recurlab import attempts, costs, provenance, records, results, run, submit
 from recurlab.experiment import Block, Experiment, blocks_of, outputs_of
 from recurlab.files import read_bytes
+from recurlab.processes import KEPT
 
 MOST_LOG = 2**20
 STATES = ("done", "running", "queued", "failed", "missing")
@@ -91,8 +92,12 @@ def _see_undone(folder, experiment: Experiment, block: Block, told: dict) -> See
 
 
 def _with_endings(folder, experiment: Experiment, seen: list[Seen]) -> list[Seen]:
-    """What was seen, with the blocks that are missing because their jobs died before they began with them as failed."""
-    ended = submit.endings(folder, experiment, [_key(each.block) for each in seen if each.state == "missing"])
+    """What was seen, with how their jobs ended for blocks that leave no reason, or only that they were asked to end.
+
+    A job whose time is up is asked to end, as one that somebody cancels: Slurm alone knows which it was.
+    """
+    unknown = [each for each in seen if each.state == "missing" or KEPT in each.reason]
+    ended = submit.endings(folder, experiment, [_key(each.block) for each in unknown])
     return [Seen(each.block, "failed", ended[_key(each.block)]) if _key(each.block) in ended else each for each in seen]
 
 

@@ -24,9 +24,10 @@ from engine import (
     write,
 )
 
-from recurlab import attempts, costs, experiment, provenance, slurm, status
+from recurlab import attempts, costs, experiment, provenance, results, slurm, status
 from recurlab.cli import main
-from recurlab.files import read_record, write_record
+from recurlab.files import read_record, write_bytes, write_record
+from recurlab.processes import KEPT
 
 
 class Handed(NamedTuple):
@@ -315,6 +316,22 @@ def test_a_job_that_died_before_it_began_with_its_block_is_told_as_failed(folder
     assert "seeds 0-1 failed: Slurm job 2_1 ended: OUT_OF_MEMORY" in capsys.readouterr().out
     seen = status.look("results", experiment.expand(experiment.find("tiny")))
     assert seen.counts == {"done": 0, "running": 0, "queued": 0, "failed": 1, "missing": 5}
+
+
+def test_a_job_that_was_asked_to_end_is_told_in_slurm_s_words_and_a_refusal_in_its_own(folder, says, handed, capsys):
+    assert main(["submit", "tiny"]) == 0
+    tiny = experiment.expand(experiment.find("tiny"))
+    said = (f"terminated; {KEPT}", f"terminated; {KEPT}", "no such cell")
+    for block, told in zip(experiment.blocks_of(tiny)[:3], said, strict=True):
+        log = results.block_path("results", tiny, block).with_suffix(".log")
+        write_bytes(log, f"recurlab: {told}\n".encode())
+    task = "JobId={} ArrayJobId=2 ArrayTaskId={} JobState={}\n"
+    says("scontrol", task.format(3, 1, "TIMEOUT") + task.format(5, 3, "FAILED"))
+    assert main(["status", "tiny"]) == 1
+    told = capsys.readouterr().out
+    assert "seeds 0-1 failed: Slurm job 2_1 ended: TIMEOUT" in told
+    assert f"seeds 2-3 failed: terminated; {KEPT}" in told  # Slurm remembers nothing of it
+    assert "seeds 4-4 failed: no such cell" in told
 
 
 def test_an_attempt_knows_its_job(folder, monkeypatch):
