@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 from recurlab.figures import FIGURES, check, draw, table_digest
+from recurlab.figures.style import GUIDE
 
 FORMATS = ("pdf", "svg", "png")
 LAGS = np.arange(0, 40, 4)
@@ -373,6 +374,7 @@ LARGE = {
     "long names": ("points", {"labels": {"rnn_tanh": "Elman network with tanh", "lstm": "long short-term memory"}}),
     "log ticks": ("shares", {"x": "length", "xscale": "log"}),
     "close log ticks": ("shares", {"x": "length", "xscale": "log"}),
+    "lines behind": ("lines", {"col": "gain", "hue": "cell", "behind": 0.9}),
     "top legend": ("lines", {"legend": "top", "title": "Decay"}),
 }
 
@@ -479,6 +481,17 @@ def test_labels_order_and_units_are_shown(painted):
     assert drawn.get_supylabel() == "log₁₀ gradient norm"
 
 
+def test_the_lines_behind_stand_grey_in_every_other_panel_and_have_none_of_their_own(painted):
+    table, figure = sample("lines", col="gain", hue="cell", behind=0.9)
+    drawn = painted(figure, table)
+    assert [axes.get_title() for axes in drawn.axes] == ["gain\xa0=\xa00.5", "gain\xa0=\xa01.1"]
+    means = plotted("lines", col="gain", hue="cell").query("gain == 0.9").set_index("cell")["norm"]
+    for axes in drawn.axes:
+        grey = [line.get_ydata().tolist() for line in axes.get_lines() if line.get_color() == GUIDE]
+        assert grey == [means[cell].tolist() for cell in dict.fromkeys(table["cell"])]
+    assert "gain\xa0=\xa00.9" in legend_texts(drawn)
+
+
 def test_a_theory_that_differs_takes_the_colour_of_its_line(painted):
     from matplotlib.colors import to_rgb
 
@@ -579,6 +592,8 @@ def test_checking_imports_no_drawing_library():
         ("lines", {"hlines": [{"label": "half"}]}, ["key 'hlines'", "keys value, label"]),
         ("lines", {"hlines": {"value": "half"}}, ["key 'hlines'", "'half' is not a finite number"]),
         ("lines", {"col_wrap": 0}, ["key 'col_wrap': 0 is not a whole number >= 1"]),
+        ("lines", {"behind": ["lstm"]}, ["key 'behind'", "is not a text or number"]),
+        ("points", {"behind": "lstm", "col": "cell"}, ["key 'behind' is unknown"]),
         ("lines", {"estimate": "mode"}, ["key 'estimate': 'mode' is unknown"]),
         ("lines", {"sharey": "no"}, ["key 'sharey': 'no' is not true or false"]),
         ("lines", {"caption": 3}, ["key 'caption': 3 is not a text"]),
@@ -617,6 +632,8 @@ def test_check_refuses_a_kind_that_is_no_text():
         ("lines", {"y": "loss"}, "figure 'name'.*'loss' is no column"),
         ("lines", {"where": {"gain": 7.0}}, "figure 'name'.*selects no row.*gain has 0.5, 0.9, 1.1"),
         ("lines", {"order": {"cell": ["lstm"]}}, "figure 'name'.*leaves out 'rnn_tanh'"),
+        ("lines", {"behind": "gru"}, "figure 'name'.*behind: expected one of at least two values of 'cell', got 'gru'"),
+        ("lines", {"behind": "lstm", "col": None}, "figure 'name'.*key 'behind' needs the key 'col'"),
         ("lines", {"x": "gap"}, "figure 'name'.*'gap' is empty in 240"),
         ("shares", {"y": "lag"}, "figure 'name'.*outside"),
         ("lines", {"y": "lag", "estimate": "share"}, "figure 'name'.*outside"),

@@ -119,7 +119,7 @@ def unusable(monkeypatch):
 
 @pytest.mark.parametrize("name", ["cuda", "cuda_fast"])
 def test_a_gpu_that_cannot_be_used_is_refused_with_the_reason_in_one_line(unusable, capsys, name):
-    told = f"device: expected one that can be used here, got {name}, and the driver sees no GPU"
+    told = f"device: expected one that can be used here, got {name}, which cannot: the driver sees no GPU"
     with pytest.raises(ValueError) as caught:
         rl.recurrent("lstm", 2, 3, device=name)
     assert str(caught.value) == told
@@ -149,7 +149,7 @@ def test_an_experiment_on_a_gpu_that_cannot_be_used_is_refused_before_any_work(u
     results = tiny.parent / "results"
     asked = ["run", str(tiny), "--results", str(results), "--set", "device=cuda"]
     assert main(asked) == 2
-    told = "device: expected one that can be used here, got cuda, and the driver sees no GPU"
+    told = "device: expected one that can be used here, got cuda, which cannot: the driver sees no GPU"
     assert capsys.readouterr().err == f"recurlab: {told}\n" and not results.exists()
     assert main([*asked, "--dry-run"]) == 0 and "--set device=cuda" in capsys.readouterr().out
 

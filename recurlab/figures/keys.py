@@ -38,6 +38,11 @@ def one_of(*choices):
     return lambda value, columns: None if value in choices else f"{value!r} is unknown{suggest(value, choices)}"
 
 
+def scalar(value, columns):
+    """A text, number or truth value, as a cell of a table is."""
+    return None if isinstance(value, str | int | float) else f"{value!r} is not a text or number"
+
+
 def limits(value, columns):
     """[low, high]."""
     fine = isinstance(value, list) and len(value) == 2 and not any(number(end, columns) for end in value)

@@ -1,4 +1,7 @@
-"""What is drawn over a panel's data: theories and reference lines, each with one entry in the legend."""
+"""What is drawn over or behind a panel's data: theories, another panel's lines and reference lines.
+
+Each has one entry in the legend.
+"""
 
 from recurlab.figures.kind import theories
 from recurlab.figures.style import GUIDE, INK, REFERENCE_DASHES, THEORY_DASHES
@@ -37,6 +40,13 @@ def _partial(strands, column: str) -> bool:
     """Whether only some of the lines have a theory."""
     known = [bool(strand.rows[column].notna().any()) for strand in strands]
     return any(known) and not all(known)
+
+
+def draw_behind(axes, rows, figure: dict, look, label: str) -> None:
+    """The lines of the panel `behind` in grey, to hold those of another panel against: means alone, without bands."""
+    for strand in look.strands(rows, figure):
+        pen = {"color": GUIDE, "linestyle": strand.dashes, "linewidth": 0.9, "zorder": 1.5}
+        axes.plot(strand.x, strand.rows[figure["y"]], label=label, **pen)
 
 
 def draw_references(axes, figure: dict) -> None:

@@ -12,7 +12,7 @@ from recurlab.figures.canvas import new_figure
 from recurlab.figures.kind import panels_by
 from recurlab.figures.legend import abreast, draw_hue_bar, draw_legend, entries, has_bar, heading
 from recurlab.figures.look import look_of, name_value, ordered, shown
-from recurlab.figures.overlay import draw_references
+from recurlab.figures.overlay import draw_behind, draw_references
 from recurlab.figures.style import LETTER, WIDTHS
 
 WRAP = 4  # panels side by side unless `col_wrap` says otherwise
@@ -42,6 +42,9 @@ def picture(kind, rows, figure: dict, units: dict):
     share = {"sharex": figure.get("sharex", True), "sharey": figure.get("sharey", True)}
     grid = canvas.subplots(frame.down, frame.across, squeeze=False, **share)
     for axes, cell in zip(grid.flat, frame.cells, strict=False):
+        if "behind" in figure:
+            col, value = figure["col"], figure["behind"]
+            draw_behind(axes, _part(rows, {**cell, col: value}), figure, look, name_value(col, value, figure))
         painted = _panel(axes, kind, _part(rows, cell), figure, look, frame)
     found = _key(canvas, kind, look, figure)
     title = heading(look, figure)
@@ -64,12 +67,20 @@ def picture(kind, rows, figure: dict, units: dict):
 
 def _frame(rows, figure: dict) -> Frame:
     down, across = (ordered(rows, figure, figure.get(key)) for key in ("row", "col"))
+    if "behind" in figure:  # it has no panel of its own
+        across = _without(across, figure["behind"], figure["col"])
     pairs = [[value for value in (d, a) if value is not None] for d in down for a in across]
     cells = [dict(zip(panels_by(figure), pair, strict=True)) for pair in pairs]
     columns = len(across) if "row" in figure else min(len(across), figure.get("col_wrap", WRAP))
     narrow = columns == 1 and figure.get("legend") != "right"
     width = WIDTHS[figure.get("width", "single" if narrow else "double")]
     return Frame(cells, math.ceil(len(cells) / columns), columns, width)
+
+
+def _without(values: list, value, column: str) -> list:
+    if value not in values or len(values) < 2:
+        raise ValueError(f"behind: expected one of at least two values of '{column}', got {value!r} of {values}")
+    return [other for other in values if other != value]
 
 
 def _place(figure: dict, frame: Frame, found: dict, title: str | None) -> str:

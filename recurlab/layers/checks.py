@@ -75,5 +75,5 @@ def expect_device(value) -> str:
     """One of DEVICES that can be used here; else the reason, in one line."""
     expect_choice("device", value, DEVICES)
     problem = "" if value == "cpu" else device.problem()
-    expect(not problem, "device", f"{value}, and {problem}", "one that can be used here")
+    expect(not problem, "device", f"{value}, which cannot: {problem}", "one that can be used here")
     return value
