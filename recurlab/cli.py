@@ -361,7 +361,27 @@ def inspect(options) -> int:
     from recurlab import measures, show
     from recurlab.layers import files
 
-    show.table(measures.inspect_weights(*files.load(options.file, cell=options.cell)), options.file)
+    layer, params = files.load(options.file, cell=options.cell, prefix=options.prefix)
+    show.table(measures.inspect_weights(layer, params), options.file)
+    return 0
+
+
+def diagnose(options) -> int:
+    """Say why a network forgets: its gates and gradients on your sequences, and what changed weights would do."""
+    from recurlab import show
+    from recurlab.layers import files
+    from recurlab.measures import diagnosis
+
+    layer, params = files.load(options.file, cell=options.cell, prefix=options.prefix)
+    found = diagnosis.diagnose(layer, params, *files.load_sequences(options.data), options.seed)
+    for title, rows in (("gates", found.gates), ("reach of the gradient", found.reach)):
+        show.table(rows, title)
+        print()
+    print("\n".join(diagnosis.findings(found)))
+    if options.out:
+        from recurlab.figures import decay
+
+        return _wrote(decay.write(found, options.out))
     return 0
 
 
@@ -495,10 +515,24 @@ def parser() -> argparse.ArgumentParser:
     _add_bench_options(_command_parser(commands, "bench", bench))
     asking = _command_parser(commands, "devices", devices)
     asking.add_argument("device", nargs="?", metavar="DEVICE", help="cpu or cuda: exit code 2 unless it can be used")
-    inspecting = _command_parser(commands, "inspect", inspect)
-    inspecting.add_argument("file", metavar="FILE.safetensors")
-    inspecting.add_argument("--cell", help="the cell, for a file that does not name it (`recurlab list cells`)")
+    _add_weights(_command_parser(commands, "inspect", inspect))
+    _add_diagnose_options(_command_parser(commands, "diagnose", diagnose))
     return top
+
+
+def _add_weights(parser) -> None:
+    parser.add_argument("file", metavar="FILE.safetensors")
+    parser.add_argument("--cell", help="the cell, for a file that does not name it (`recurlab list cells`)")
+    parser.add_argument("--prefix", default="", help="what the names of its weights begin with: encoder.lstm.")
+
+
+def _add_diagnose_options(parser) -> None:
+    _add_weights(parser)
+    parser.add_argument(
+        "--data", required=True, metavar="FILE.safetensors", help="x (time, batch, input), and lengths if you like"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the directions of the gradient")
+    parser.add_argument("--out", metavar="FOLDER", help="write the tables and a figure there")
 
 
 def _command_parser(commands, name: str, function, *parents) -> argparse.ArgumentParser:

@@ -49,6 +49,7 @@ from recurlab import (
     text,
 )
 from recurlab.journal import Journal
+from recurlab.layers.files import load_sequences
 from recurlab.layers.recurrent import parameter_shapes
 from recurlab.models.ngram import SMOOTHINGS, arpa, count, log_probabilities, read_arpa, write_arpa
 from recurlab.provenance import _sources_file
@@ -168,6 +169,18 @@ def read_weights(path: Path, cell: str | None = None):
     assert {name: array.shape for name, array in params.items()} == parameter_shapes(layer)
     assert all(np.isfinite(array).all() for array in params.values())
     return layer, {name: array.tobytes() for name, array in params.items()}
+
+
+def make_sequences(folder: Path) -> Path:
+    arrays = {"x": np.ones((3, 2, 2), np.float32), "lengths": np.array([3, 1])}
+    (folder / "sequences.safetensors").write_bytes(save(arrays))
+    return folder / "sequences.safetensors"
+
+
+def read_sequences(path: Path):
+    """Sequences have a time, a batch and inputs, all finite; lengths are told apart where they are used."""
+    x, _ = load_sequences(path)
+    assert x.ndim == 3 and np.isfinite(x).all()
 
 
 # results
@@ -499,6 +512,7 @@ READERS = {
     "weights of others": Reader(
         make_foreign_weights, partial(read_weights, cell="lstm"), False, (*damage.BYTES, damage.safetensors_header)
     ),
+    "sequences": Reader(make_sequences, read_sequences, False, (*damage.BYTES, damage.safetensors_header)),
     "block": Reader(partial(make_results, pattern="tiny/cases/*/*.parquet"), read_block, True),
     "block record": Reader(partial(make_results, pattern="tiny/cases/*/*.json"), read_block, True, OWN_JSON),
     "table": Reader(partial(make_results, pattern="tiny/default/table.parquet"), read_table, True),

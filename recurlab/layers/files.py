@@ -61,6 +61,21 @@ def load(path, cell: str | None = None, prefix: str = "") -> tuple[Recurrent, di
     return layer, params
 
 
+def load_sequences(path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read safetensors with sequences: x (T, B, I) and, if the file has them, lengths (B,), else None.
+
+    Raises ValueError for a file that is missing, not whole, of other names, or not finite.
+    """
+    path = Path(path)
+    arrays, _ = _read(path)
+    fine = "x" in arrays and arrays.keys() <= {"x", "lengths"}
+    expect(fine, str(path), f"names {sorted(arrays)[:4]}", "x (time, batch, input) and, if you like, lengths (batch)")
+    x = arrays["x"]
+    real = np.issubdtype(x.dtype, np.floating) and x.ndim == 3 and np.isfinite(x).all()
+    expect(real, f"{path}: x", f"{x.dtype} of shape {x.shape}", "finite floats (time, batch, input)")
+    return x, arrays.get("lengths")
+
+
 def _read(path: Path) -> tuple[dict, dict]:
     """All arrays and the metadata of a safetensors file."""
     if not path.is_file():
