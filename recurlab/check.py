@@ -70,11 +70,12 @@ def require_devices(blocks: list[Block]) -> None:
 def problems_of(path, scales=SCALES, overrides=(), outputs: bool = True) -> list[str]:
     """Every problem of an experiment file at the given scales, once, with the file's name in front."""
     content, problems = experiments.load(path)
+    readable = bool(content) or not problems  # {} is a mapping, too: of no key
     if not NAME.fullmatch(Path(path).stem):
         problems.append("file name: wanted a-z, 0-9 and _ before .yaml (it names the folder of the results)")
     problems += [problem for text in overrides for problem in experiments.parse_override(text)[1]]
     found: dict[str, list[str]] = {}  # problem -> the scales that have it
-    for scale in scales if content else ():
+    for scale in scales if readable else ():
         for problem in dict.fromkeys(_problems_at(content, scale, overrides, outputs)):
             found.setdefault(problem, []).append(scale)
     problems += [text if len(at) == len(scales) else f"{text} (scale {', '.join(at)})" for text, at in found.items()]

@@ -203,6 +203,7 @@ def test_all_mistakes_are_told_at_once_each_once_and_nothing_is_written(folder, 
         ("title: [a\n", "while parsing"),
         ("- a\n- b\n", "wanted a mapping of keys to values"),
         ("", "wanted a mapping of keys to values"),
+        ("{}", "study: missing"),
         ("? [1]\n: 2\n", "unhashable key"),
         (
             "title: !!python/object/apply:os.getcwd []\n",
