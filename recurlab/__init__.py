@@ -18,6 +18,7 @@ FACE = {
     "jacobians": "recurlab.measures.jacobian",
     "gradient_by_lag": "recurlab.measures.gradient",
     "lyapunov": "recurlab.measures.lyapunov",
+    "diagnose": "recurlab.measures.diagnosis",
     "save": "recurlab.layers.files",
     "load": "recurlab.layers.files",
     "from_keras": "recurlab.layers.keras",

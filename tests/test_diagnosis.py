@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 import recurlab as rl
 from recurlab.cells import CELLS
 from recurlab.cli import main
+from recurlab.figures.decay import write
 from recurlab.measures.diagnosis import AS_IT_IS, CHANGES, diagnose, findings
 from recurlab.measures.spectrum import singular_values, spectral_radius
 from recurlab.random import Stream, normal
@@ -39,7 +40,7 @@ def test_a_scaled_orthogonal_linear_network_decays_by_its_gain():
         mended = row_of(found.reach, weights=name)
         assert mended["gone after"] == np.inf and mended["factor a step"] == pytest.approx(1)
     told = " ".join(findings(found))
-    assert "is below 1% from 21 steps back on" in told and "'orthogonal'" in told and "It grows" not in told
+    assert "is below 1 % from 21 steps back on" in told and "'orthogonal'" in told and "It grows" not in told
 
 
 def test_a_network_that_explodes_is_told():
@@ -47,6 +48,16 @@ def test_a_network_that_explodes_is_told():
     assert "is still there at the first step" in told[0] and "× 1.2 a step" in told[0] and "It grows: clip" in told[0]
     assert "5 % quantile never, 95 % never" in told[0]
     assert len(told) == 1  # no change reaches further, and a linear unit has no bounds to stand at
+
+
+def test_a_dead_network_has_no_gradient_and_a_figure_all_the_same(tmp_path):
+    layer, params = a_network("rnn_relu")
+    params["bias_ih_l0"][:] = -99
+    found = diagnose(layer, params, data())
+    own = row_of(found.reach, weights=AS_IT_IS)
+    assert own["gone after"] == 1 and own["factor a step"] == 0 and own["log10 at the first step"] == -np.inf
+    assert "10^-inf at the first" in findings(found)[0]
+    assert (tmp_path / "decay.png") in write(found, tmp_path)
 
 
 @pytest.mark.parametrize(("cell", "gate", "sign"), [("lstm", "f", 1), ("gru", "z", 1), ("mgu", "f", -1)])
@@ -105,7 +116,7 @@ def test_saturated_units_are_told():
     found = diagnose(layer, params, data())
     row = row_of(found.gates, gate="h")
     assert row["high"] == pytest.approx(0.4, abs=0.1) and row["low"] == pytest.approx(0.4, abs=0.1)
-    assert any("% of h of l0 stand at their bounds" in told for told in findings(found))
+    assert any(" % of h of l0 stand at their bounds" in told for told in findings(found))
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -8,7 +8,7 @@ import pytest
 import recurlab as rl
 
 NAMES = """recurrent init forward backward trace pack unpack memory_bytes replica_groups
-    jacobians gradient_by_lag lyapunov save load from_keras to_keras load_results""".split()
+    jacobians gradient_by_lag lyapunov diagnose save load from_keras to_keras load_results""".split()
 HEAVY = {"numba", "llvmlite", "pandas", "pyarrow", "scipy", "sklearn", "matplotlib", "seaborn", "snakemake", "numpy"}
 
 

@@ -7,7 +7,7 @@ import pandas
 
 from recurlab.figures import draw
 from recurlab.files import write_bytes
-from recurlab.measures.diagnosis import AS_IT_IS, GONE, Diagnosis
+from recurlab.measures.diagnosis import AS_IT_IS, GONE, GONE_TEXT, Diagnosis
 
 FIGURE = {
     "plot": "lines",
@@ -21,7 +21,7 @@ FIGURE = {
     "behind": AS_IT_IS,
     "xlabel": "lag (steps)",
     "ylabel": "log₁₀ gradient norm",
-    "hlines": {"value": float(np.log10(GONE)), "label": f"{GONE:.0%}"},
+    "hlines": {"value": float(np.log10(GONE)), "label": GONE_TEXT},
 }
 
 

@@ -16,6 +16,8 @@ from recurlab.measures.spectrum import spectral_radius
 from recurlab.random import Stream, normal
 
 GONE = 0.01  # a gradient below this share of what entered at the end counts as gone
+GONE_TEXT = f"{100 * GONE:g} %"
+GROWN = 1.0  # log10: ten times what entered
 SATURATED = 0.95  # a gate nearer to its bound than this passes less than a fifth of the gradient that it could
 FEW, MANY = 0.05, 0.95  # nine of ten rows lie between these quantiles
 
@@ -203,14 +205,16 @@ def _told_reach(own: dict) -> str:
     few, many = ("never" if np.isinf(own[name]) else f"{own[name]:g}" for name in ("5 %", "95 %"))
     spread = f"median of {own['rows']} rows; 5 % quantile {few}, 95 % {many}"
     rate = f"× {own['factor a step']:.3g} a step, 10^{own['log10 at the first step']:.3g} at the first"
-    grows = " It grows: clip it, or make the recurrent weights smaller." if own["factor a step"] > 1 else ""
+    grows = (
+        " It grows: clip it, or make the recurrent weights smaller." if own["log10 at the first step"] > GROWN else ""
+    )
     return f"The gradient of the last output {_until(own)} ({spread}): {rate}.{grows}"
 
 
 def _until(row: dict) -> str:
     if np.isinf(row["gone after"]):
         return "is still there at the first step"
-    return f"is below {GONE:.0%} from {row['gone after']:g} steps back on"
+    return f"is below {GONE_TEXT} from {row['gone after']:g} steps back on"
 
 
 def _told_hold(row: dict) -> str:
@@ -219,5 +223,5 @@ def _told_hold(row: dict) -> str:
 
 
 def _told_saturation(row: dict) -> str:
-    share = row["low"] + row["high"]
-    return f"{share:.0%} of {row['gate']} of {row['layer']} stand at their bounds, where hardly any gradient passes."
+    share = f"{100 * (row['low'] + row['high']):.0f} %"
+    return f"{share} of {row['gate']} of {row['layer']} stand at their bounds, where hardly any gradient passes."
