@@ -153,7 +153,8 @@ def wait_for(condition, seconds: float = 120):
 
 def workers_of(process) -> list[int]:
     """The processes below a process that compute."""
-    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True)
+    listing = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)]
+    found = subprocess.run(listing, capture_output=True, text=True)
     lines = [line.split(maxsplit=1) for line in found.stdout.splitlines()]
     return [int(pid) for pid, line in lines if "spawn_main" in line]
 
@@ -287,10 +288,13 @@ def test_of_runs_that_share_a_folder_one_is_killed(tmp_path, learned):
         faults.require_whole(folder, whole)
 
 
-def test_what_a_killed_run_left_locked_holds_nobody_up(tmp_path, whole):
+@pytest.mark.parametrize(
+    ("moment", "place"), [(4, "attempts/.*.json.tmp"), (10, "cases/*/.*.parquet.tmp"), (16, "cases/*/.*.json.tmp")]
+)
+def test_what_a_killed_run_left_locked_holds_nobody_up(tmp_path, whole, moment, place):
     folder = faults.project(tmp_path / "run")
-    assert faults.completed(folder, *faults.RUN, prepare=faults.DieAt(4)) == -signal.SIGKILL
-    assert [*folder.glob("results/tiny/cases/*/.*.tmp")]  # its temporary file, which it had locked
+    assert faults.completed(folder, *faults.RUN, prepare=faults.DieAt(moment)) == -signal.SIGKILL
+    assert [*folder.glob(f"results/tiny/{place}")]  # its temporary file, which it had locked
     begun = time.monotonic()
     assert faults.completed(folder, *faults.RUN) == 0
     assert time.monotonic() - begun < 60

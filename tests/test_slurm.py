@@ -274,7 +274,8 @@ def test_jobs_of_a_node_that_is_lost_are_handed_in_again_elsewhere(cluster, proj
 
 def lose(cluster, node: str) -> None:
     """A node is lost with all that runs on it: its daemon, those of its jobs, and their processes."""
-    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout.splitlines()
+    listing = ["ps", "-ww", "-e", "-o", "pid=,ppid=,args="]
+    listed = subprocess.run(listing, capture_output=True, text=True).stdout.splitlines()
     table = [(int(pid), int(parent), args) for pid, parent, args in (line.split(None, 2) for line in listed)]
     line = ["squeue", "--noheader", f"--nodelist={node}", "--states=RUNNING", "--format=%A"]
     jobs = subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
