@@ -373,7 +373,9 @@ def diagnose(options) -> int:
     from recurlab.measures import diagnosis
 
     layer, params = files.load(options.file, cell=options.cell, prefix=options.prefix)
-    found = diagnosis.diagnose(layer, params, *files.load_sequences(options.data), options.seed)
+    sequences = files.load_sequences(options.data)
+    with show.progress("diagnosing", len(diagnosis.networks_of(layer.spec))) as progress:
+        found = diagnosis.diagnose(layer, params, *sequences, options.seed, progress.advance)
     for title, rows in (("gates", found.gates), ("reach of the gradient", found.reach)):
         show.table(rows, title)
         print()

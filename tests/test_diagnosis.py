@@ -121,9 +121,10 @@ def test_saturated_units_are_told():
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_cell_is_diagnosed_with_the_changes_that_fit_it(cell):
-    found, spec = diagnose(*a_network(cell), data(9)), CELLS[cell]
+    told, spec = [], CELLS[cell]
+    found = diagnose(*a_network(cell), data(9), tell=told.append)
     fitting = ["bias + 1", "bias + 3"] * bool(spec.holds) + ["orthogonal", "radius 1"] * spec.recurrent_matrix
-    assert [row["weights"] for row in found.reach] == [AS_IT_IS, *fitting, "inputs / 2"]
+    assert [row["weights"] for row in found.reach] == told == [AS_IT_IS, *fitting, "inputs / 2"]
     assert {row["gate"] for row in found.gates} >= {*spec.states}
     assert all(np.isfinite(row["mean"]) for row in found.gates) and findings(found)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recurlab.cells.cell import Cell
 from recurlab.layers.checks import expect
 from recurlab.layers.recurrent import Recurrent, check_lengths, check_params, forward, gate_blocks, trace
 from recurlab.measures.gradient import gradient_by_lag
@@ -99,9 +100,15 @@ CHANGES = {
 AS_IT_IS = "as it is"
 
 
-def diagnose(layer: Recurrent, params: dict, x, lengths=None, seed: int = 0) -> Diagnosis:
+def networks_of(cell: Cell) -> list[str]:
+    """What is measured of a cell: the network as it is, and every change that fits it."""
+    return [AS_IT_IS, *(name for name, change in CHANGES.items() if change.fits(cell))]
+
+
+def diagnose(layer: Recurrent, params: dict, x, lengths=None, seed: int = 0, tell: Callable | None = None) -> Diagnosis:
     """Measure one network on its own data x (T, B, I), lengths (B,); `seed` draws the directions of the gradient.
 
+    `tell` is called with each of `networks_of` the cell once it is measured.
     Raises ValueError for a bidirectional layer, for several replicas, and for data that does not fit the weights.
     """
     shape = np.shape(x)
@@ -111,9 +118,12 @@ def diagnose(layer: Recurrent, params: dict, x, lengths=None, seed: int = 0) -> 
     lengths = check_lengths(lengths, *shape[:2])
     layer = layer._replace(dtype="float64")
     params, x = {name: array.astype(np.float64) for name, array in params.items()}, np.asarray(x, dtype=np.float64)
-    fitting = {name: change.made(layer, params) for name, change in CHANGES.items() if change.fits(layer.spec)}
-    networks = {AS_IT_IS: params} | fitting
-    decay = {name: _decay(layer, own, x, lengths, seed) for name, own in networks.items()}
+    decay = {}
+    for name in networks_of(layer.spec):
+        own = CHANGES[name].made(layer, params) if name in CHANGES else params
+        decay[name] = _decay(layer, own, x, lengths, seed)
+        if tell is not None:
+            tell(name)
     reach = [_reach(name, logs, lengths) for name, logs in decay.items()]
     return Diagnosis(_gates(layer, params, x, lengths), reach, decay)
 
