@@ -33,12 +33,12 @@ def test_a_scaled_orthogonal_linear_network_decays_by_its_gain():
     lags = np.arange(31)[:, None]
     np.testing.assert_allclose(found.decay[AS_IT_IS], np.broadcast_to(lags * np.log10(0.8), (31, 4)), atol=1e-12)
     own = row_of(found.reach, weights=AS_IT_IS)
-    assert own["gone after"] == own["5 %"] == own["95 %"] == 21  # 0.8²⁰ = 0.0115, 0.8²¹ = 0.0092
-    assert own["factor a step"] == pytest.approx(0.8) and own["rows"] == 4
-    assert own["log10 at the first step"] == pytest.approx(30 * np.log10(0.8))
+    assert own["gone_after"] == own["gone_after_5"] == own["gone_after_95"] == 21  # 0.8²⁰ = 0.0115, 0.8²¹ = 0.0092
+    assert own["factor_a_step"] == pytest.approx(0.8) and own["rows"] == 4
+    assert own["log10_at_first_step"] == pytest.approx(30 * np.log10(0.8))
     for name in ("orthogonal", "radius 1"):
         mended = row_of(found.reach, weights=name)
-        assert mended["gone after"] == np.inf and mended["factor a step"] == pytest.approx(1)
+        assert mended["gone_after"] == np.inf and mended["factor_a_step"] == pytest.approx(1)
     told = " ".join(findings(found))
     assert "is below 1 % from 21 steps back on" in told and "'orthogonal'" in told and "It grows" not in told
 
@@ -55,7 +55,7 @@ def test_a_dead_network_has_no_gradient_and_a_figure_all_the_same(tmp_path):
     params["bias_ih_l0"][:] = -99
     found = diagnose(layer, params, data())
     own = row_of(found.reach, weights=AS_IT_IS)
-    assert own["gone after"] == 1 and own["factor a step"] == 0 and own["log10 at the first step"] == -np.inf
+    assert own["gone_after"] == 1 and own["factor_a_step"] == 0 and own["log10_at_first_step"] == -np.inf
     assert "10^-inf at the first" in findings(found)[0]
     assert (tmp_path / "decay.png") in write(found, tmp_path)
 
@@ -69,7 +69,7 @@ def test_without_weights_a_gate_keeps_the_state_as_its_bias_says(cell, gate, sig
     f = 1 / (1 + np.exp(-2.0))
     row = row_of(found.gates, gate=gate)
     assert row["mean"] == pytest.approx(f if sign > 0 else 1 - f)
-    assert row["time scale"] == row["longest"] == pytest.approx(-1 / np.log(f))
+    assert row["time_scale"] == row["longest_time_scale"] == pytest.approx(-1 / np.log(f))
     for name, bias in ((AS_IT_IS, 2.0), ("bias + 1", 3.0), ("bias + 3", 5.0)):
         rate = -np.log10(1 + np.exp(-bias))
         np.testing.assert_allclose(np.diff(found.decay[name][1:], axis=0), rate, rtol=1e-9)
@@ -132,7 +132,7 @@ def test_every_cell_is_diagnosed_with_the_changes_that_fit_it(cell):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"x": data(inputs=3)}, "x: expected 2, as the weights have, got 3 inputs a step"),
+        ({"x": data(inputs=3)}, r"x: expected shape \(T, B, I\) = \(any, any, 2\), got shape \(30, 4, 3\)"),
         ({"x": data()[0]}, "x: expected \\(time, batch, input\\), got shape \\(4, 2\\)"),
         ({"lengths": np.array([3, 0, 3, 3])}, "lengths: expected values from 1"),
         ({"lengths": np.array([31, 1, 1, 1])}, "lengths"),
@@ -168,8 +168,11 @@ ASKED = ["diagnose", "weights.safetensors", "--cell", "lstm", "--prefix", "encod
 def test_the_command_shows_tables_and_sentences_and_keeps_them(folder, capsys):
     assert main([*ASKED, "--out", "found"]) == 0
     gates, reach, told = capsys.readouterr().out.split("\n\n")
-    assert gates.startswith("layer\tgate\tmean\tlow\thigh\ttime scale\tlongest\nl0\ti\t") and "\nl1\tc\t" in gates
-    assert reach.startswith("weights\tgone after") and "\nas it is\t" in f"\n{reach}" and "\ninputs / 2\t" in reach
+    assert (
+        gates.startswith("pass\tgate\tmean\tlow\thigh\ttime_scale\tlongest_time_scale\nl0\ti\t")
+        and "\nl1\tc\t" in gates
+    )
+    assert reach.startswith("weights\tgone_after") and "\nas it is\t" in f"\n{reach}" and "\ninputs / 2\t" in reach
     assert told.startswith("The gradient of the last output") and "By f of l1" in told
     assert {path.name for path in (folder / "found").iterdir()} == {"gates.csv", "reach.csv"} | {
         f"decay.{form}" for form in ("pdf", "svg", "png", "csv", "json")
@@ -188,7 +191,7 @@ def test_the_command_shows_tables_and_sentences_and_keeps_them(folder, capsys):
         ({"x": data().astype(np.int64)}, "x: expected finite floats (time, batch, input), got int64"),
         ({"x": data()[0]}, "got float64 of shape (4, 2)"),
         ({"x": np.full((3, 2, 2), np.inf)}, "x: expected finite floats"),
-        ({"x": data(inputs=3)}, "got 3 inputs a step"),
+        ({"x": data(inputs=3)}, "x: expected shape (T, B, I) = (any, any, 2)"),
         ({"x": data(), "lengths": np.array([1, 2])}, "lengths"),
     ],
 )

@@ -98,6 +98,8 @@ THEORY = either(column, mapping(column=column, label=text))
 RADIUS = either(number, column, mapping(value=number, label=text), mapping(column=column, label=text))
 ESTIMATE = one_of("mean", "median", "share")
 SCALE = one_of("linear", "log", "symlog")
+# What an estimate over seeds is drawn by, in lines and points.
+SERIES = {"x": column, "y": column, "hue": column, "style": column, "theory": THEORY, "estimate": ESTIMATE}
 
 # Keys of every kind. `where` chooses rows, `row` and `col` make panels, `hue` tells lines apart.
 COMMON = {

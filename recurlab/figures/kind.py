@@ -45,7 +45,7 @@ class FigureKind(NamedTuple):
         allowed = {**COMMON, **self.keys}
         missing = [f"key '{key}' is missing" for key in ("caption", *self.needs) if key not in figure]
         unknown = [f"key '{key}' is unknown{suggest(key, allowed)}" for key in figure if key not in allowed]
-        alone = ["key 'behind' needs the key 'col'"] if {"behind", "col"} & {*figure} == {"behind"} else []
+        alone = ["key 'behind' needs the key 'col'"] if "behind" in figure and "col" not in figure else []
         checked = [(key, allowed[key](figure[key], columns)) for key in figure if key in allowed]
         return missing + unknown + alone + [f"key '{key}': {wrong}" for key, wrong in checked if wrong]
 

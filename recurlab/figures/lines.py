@@ -1,6 +1,6 @@
 """`lines`: a mean (median, share) over seeds against x with its 95 % band, and theories on the same axes."""
 
-from recurlab.figures.keys import ESTIMATE, THEORY, column, scalar
+from recurlab.figures.keys import SERIES, scalar
 from recurlab.figures.kind import T_INTERVAL, FigureKind, groups, in_lines, theories
 from recurlab.figures.overlay import draw_theories
 from recurlab.figures.style import BAND
@@ -27,15 +27,7 @@ def paint(axes, rows, figure: dict, look) -> None:
 KIND = FigureKind(
     rows=rows,
     paint=paint,
-    keys={
-        "x": column,
-        "y": column,
-        "hue": column,
-        "style": column,
-        "theory": THEORY,
-        "estimate": ESTIMATE,
-        "behind": scalar,
-    },
+    keys={**SERIES, "behind": scalar},
     needs=("x", "y"),
     interval=T_INTERVAL,
     sign="line",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recurlab.figures.keys import ESTIMATE, THEORY, column, switch
+from recurlab.figures.keys import SERIES, switch
 from recurlab.figures.kind import T_INTERVAL, FigureKind
 from recurlab.figures.lines import rows
 from recurlab.figures.overlay import draw_theories
@@ -41,16 +41,7 @@ def name_ticks(axes, names: list[str]) -> None:
 KIND = FigureKind(
     rows=rows,
     paint=paint,
-    keys={
-        "x": column,
-        "y": column,
-        "hue": column,
-        "style": column,
-        "theory": THEORY,
-        "join": switch,
-        "estimate": ESTIMATE,
-        "named": switch,
-    },
+    keys={**SERIES, "join": switch, "named": switch},
     needs=("x", "y"),
     interval=T_INTERVAL,
     sign="marker",

@@ -13,6 +13,7 @@ from recurlab.cells.cell import Cell
 from recurlab.layers.checks import expect
 from recurlab.layers.recurrent import Recurrent, check_lengths, check_params, forward, gate_blocks, trace
 from recurlab.measures.gradient import gradient_by_lag
+from recurlab.measures.inspect import log_kept
 from recurlab.measures.spectrum import spectral_radius
 from recurlab.random import Stream, normal
 
@@ -44,6 +45,8 @@ class Change(NamedTuple):
 
 
 def _with_bias(amount: float) -> Callable:
+    """Add to the bias of the gate that holds the state, towards holding it."""
+
     def made(layer: Recurrent, params: dict) -> dict:
         gate, sign = next(iter(layer.spec.holds.items()))
         here = np.arange(len(layer.spec.gates)).repeat(layer.hidden_size) == layer.spec.gates.index(gate)
@@ -74,6 +77,7 @@ def _nearest_orthogonal(W: np.ndarray) -> np.ndarray:
 
 
 def _of_radius_one(W: np.ndarray) -> np.ndarray:
+    """W divided by its spectral radius; as it is if that is 0."""
     radius = spectral_radius(W)
     return W / radius if radius > 0 else W
 
@@ -113,7 +117,6 @@ def diagnose(layer: Recurrent, params: dict, x, lengths=None, seed: int = 0, tel
     """
     shape = np.shape(x)
     expect(len(shape) == 3, "x", f"shape {shape}", "(time, batch, input)")
-    expect(shape[2] == layer.input_size, "x", f"{shape[2]} inputs a step", f"{layer.input_size}, as the weights have")
     expect(check_params(layer, params) is None, "params", "several replicas", "those of one network")
     lengths = check_lengths(lengths, *shape[:2])
     layer = layer._replace(dtype="float64")
@@ -138,17 +141,17 @@ def _decay(layer: Recurrent, params: dict, x, lengths, seed: int) -> np.ndarray:
 
 
 def _reach(change: str, decay: np.ndarray, lengths: np.ndarray) -> dict:
-    """How far the gradient reaches: the lag from which on it is gone, and what is left of it at the first step."""
+    """How far a gradient (log10, by lag; (T+1, B)) reaches: from which lag on it is gone, what is left at the end."""
     rows = [row[: length + 1] for row, length in zip(decay.T, lengths, strict=True)]
     few, middle, many = np.quantile([*map(_gone_after, rows)], (FEW, 0.5, MANY), method="inverted_cdf")
     ends = np.array([row[-1] for row in rows])
     return {
         "weights": change,
-        "gone after": float(middle),
-        "5 %": float(few),
-        "95 %": float(many),
-        "factor a step": float(10 ** np.median(ends / lengths)),
-        "log10 at the first step": float(np.median(ends)),
+        "gone_after": float(middle),
+        "gone_after_5": float(few),
+        "gone_after_95": float(many),
+        "factor_a_step": float(10 ** np.median(ends / lengths)),
+        "log10_at_first_step": float(np.median(ends)),
         "rows": len(rows),
     }
 
@@ -171,67 +174,72 @@ def _gates(layer: Recurrent, params: dict, x, lengths) -> list[dict]:
     ]
 
 
-def _gate_row(cell, name: str, suffix: str, values: np.ndarray) -> dict:
-    """values (steps, H); what goes beyond 1 has no bounds to stand at."""
-    bounded = 1.0 if np.abs(values).max() <= 1 else float("nan")
-    sign = dict([*cell.holds.items()][:1]).get(name, 0.0)
-    scales = _time_scales(values if sign > 0 else 1 - values) if sign else np.array([np.nan])
+def _gate_row(cell: Cell, name: str, suffix: str, values: np.ndarray) -> dict:
+    """values (steps, H). Where they go beyond 1 they have no bounds to stand at, and their shares are NaN."""
+    bounded = np.abs(values).max() <= 1
+    lowest = 1 - SATURATED if _is_share(cell, name) else -SATURATED
+    scales = _time_scales(cell, name, values)
     return {
-        "layer": suffix[1:],
+        "pass": suffix[1:],
         "gate": name,
         "mean": float(values.mean()),
-        "low": float(np.mean(values < (1 - SATURATED if _is_share(cell, name) else -SATURATED))) * bounded,
-        "high": float(np.mean(values > SATURATED)) * bounded,
-        "time scale": float(np.median(scales)),
-        "longest": float(scales.max()),
+        "low": float(np.mean(values < lowest)) if bounded else float("nan"),
+        "high": float(np.mean(values > SATURATED)) if bounded else float("nan"),
+        "time_scale": float(np.median(scales)),
+        "longest_time_scale": float(scales.max()),
     }
 
 
-def _is_share(cell, name: str) -> bool:
+def _time_scales(cell: Cell, name: str, values: np.ndarray) -> np.ndarray:
+    """-1 / mean ln of what each unit keeps in a step, (H,) steps, by the gate that holds the state; by others NaN."""
+    holding, sign = next(iter(cell.holds.items()), (None, 0.0))
+    if name != holding:
+        return np.full(values.shape[1:], np.nan)
+    return -1 / log_kept(values if sign > 0 else 1 - values).mean(axis=0)
+
+
+def _is_share(cell: Cell, name: str) -> bool:
     """Whether a gate lies between 0 and 1."""
     return name in cell.gates and name != cell.content
-
-
-def _time_scales(kept: np.ndarray) -> np.ndarray:
-    """-1 / mean ln of what each unit keeps in a step, (H,) in steps."""
-    tiny, most = np.finfo(np.float32).tiny, 1 - np.finfo(np.float32).eps
-    return -1 / np.log(np.clip(kept, tiny, most)).mean(axis=0)
 
 
 def findings(found: Diagnosis) -> list[str]:
     """In sentences: how far the gradient reaches, what holds the state, what is shut, which change would help most."""
     own, *others = found.reach
-    held = [row for row in found.gates if np.isfinite(row["time scale"])]
+    held = [row for row in found.gates if np.isfinite(row["time_scale"])]
     shut = [row for row in found.gates if row["low"] + row["high"] > 0.5]
     told = [_told_reach(own), *map(_told_hold, held), *map(_told_saturation, shut)]
-    better = max(others, key=lambda row: (row["gone after"], -abs(row["log10 at the first step"])))
-    if better["gone after"] > own["gone after"]:
+    better = max(others, key=lambda row: (row["gone_after"], -abs(row["log10_at_first_step"])))
+    if better["gone_after"] > own["gone_after"]:
         name = better["weights"]
         told.append(f"Of the changes, '{name}' ({CHANGES[name].what}) reaches furthest: the gradient {_until(better)}.")
     return told
 
 
 def _told_reach(own: dict) -> str:
-    few, many = ("never" if np.isinf(own[name]) else f"{own[name]:g}" for name in ("5 %", "95 %"))
+    few, many = (_lag(own[name]) for name in ("gone_after_5", "gone_after_95"))
     spread = f"median of {own['rows']} rows; 5 % quantile {few}, 95 % {many}"
-    rate = f"× {own['factor a step']:.3g} a step, 10^{own['log10 at the first step']:.3g} at the first"
-    grows = (
-        " It grows: clip it, or make the recurrent weights smaller." if own["log10 at the first step"] > GROWN else ""
-    )
-    return f"The gradient of the last output {_until(own)} ({spread}): {rate}.{grows}"
+    rate = f"× {own['factor_a_step']:.3g} a step, 10^{own['log10_at_first_step']:.3g} at the first"
+    told = f"The gradient of the last output {_until(own)} ({spread}): {rate}."
+    grows = own["log10_at_first_step"] > GROWN
+    return told + " It grows: clip it, or make the recurrent weights smaller." if grows else told
+
+
+def _lag(gone_after: float) -> str:
+    return "never" if np.isinf(gone_after) else f"{gone_after:g}"
 
 
 def _until(row: dict) -> str:
-    if np.isinf(row["gone after"]):
+    if np.isinf(row["gone_after"]):
         return "is still there at the first step"
-    return f"is below {GONE_TEXT} from {row['gone after']:g} steps back on"
+    return f"is below {GONE_TEXT} from {row['gone_after']:g} steps back on"
 
 
 def _told_hold(row: dict) -> str:
-    scales = f"{row['time scale']:.3g} steps, the slowest unit {row['longest']:.3g} (to 1/e)"
-    return f"By {row['gate']} of {row['layer']}, whose mean is {row['mean']:.2f}, a unit keeps its state for {scales}."
+    scales = f"{row['time_scale']:.3g} steps, the slowest unit {row['longest_time_scale']:.3g} (to 1/e)"
+    return f"By {row['gate']} of {row['pass']}, whose mean is {row['mean']:.2f}, a unit keeps its state for {scales}."
 
 
 def _told_saturation(row: dict) -> str:
     share = f"{100 * (row['low'] + row['high']):.0f} %"
-    return f"{share} of {row['gate']} of {row['layer']} stand at their bounds, where hardly any gradient passes."
+    return f"{share} of {row['gate']} of {row['pass']} stand at their bounds, where hardly any gradient passes."

@@ -47,6 +47,11 @@ def _mean_biases(layer, params, suffix) -> np.ndarray:
     return found
 
 
+def log_kept(kept: np.ndarray) -> np.ndarray:
+    """ln of what a gate keeps of the state, of the same shape; 0 and 1 are the nearest that float32 tells from them."""
+    return np.log(np.clip(kept, np.finfo(np.float32).tiny, 1 - np.finfo(np.float32).eps))
+
+
 def retention(cell: Cell, biases: np.ndarray) -> float:
     """What one step keeps of the last state: ds'/ds at biases (2, G) alone, states and vectors 0, apart from W_hh."""
     separate = [cell.gates.index(gate) for gate in cell.separate]

@@ -7,6 +7,7 @@ import numpy as np
 from recurlab.cells import CELLS
 from recurlab.layers.recurrent import Tape, gate_blocks
 from recurlab.measures.gradient import gradient_by_lag
+from recurlab.measures.inspect import log_kept
 from recurlab.measures.lyapunov import lyapunov
 from recurlab.measures.spectrum import eigenvalues, singular_values
 from recurlab.models.gradients import entering_gradients
@@ -121,7 +122,7 @@ def _gate(net: Network, tape: Tape, lag: int) -> dict[str, np.ndarray]:
     if cell.keeps is None:
         return dict.fromkeys(GATE, np.full(len(tape.passes[0].x), np.nan))
     kept = tape.passes[0].natural()[0][:, cell.kept.index(cell.keeps)].astype(np.float64)  # (R, T, B, H)
-    logs = np.log(np.clip(kept, np.finfo(np.float32).tiny, 1 - np.finfo(np.float32).eps))
+    logs = log_kept(kept)
     scales = -1 / logs.reshape(len(logs), -1)
     longest = (-1 / logs.mean(axis=(1, 2))).max(axis=-1)
     values = (kept.mean(axis=(1, 2, 3)), np.median(scales, axis=-1), np.quantile(scales, 0.9, axis=-1), longest)
